@@ -1,0 +1,126 @@
+"""Cross-entropy of logits and target ids, with softmax and logarithm in one stable step.
+
+Forward. With probabilities ``p = softmax(logits)`` the loss of a row whose target is ``t`` is
+``-log p_t``. As ``-log p_j = lse - logits_j`` with ``lse = log sum_j exp(logits_j)``, no
+probability is ever rounded to 0 and then put through a logarithm. With label smoothing ``e`` the
+target is the distribution ``q_j = (1 - e) 1[j = t] + e / V``::
+
+    loss_n = -sum_j q_j log p_j = lse - (1 - e) logits_t - e * mean_j(logits_j)
+    loss   = sum of loss_n over the rows that count / their number
+
+Rows whose target is ``ignore_index`` do not count, above or below the line; if all are such, the
+loss is 0.
+
+Backward. ``d lse / d logits_j = p_j``, so::
+
+    dlogits_nj = dloss / count * (p_nj - q_nj)     0 in rows that do not count
+
+Shapes: ``logits (..., V)``, ``targets (...)``, the loss a scalar.
+
+Convention: smoothing as in PyTorch, ``e / V`` everywhere, the target included. Elsewhere
+``e / (V - 1)`` or ``e / (V - 2)``; and a mean over all positions, padding too, or a sum.
+
+Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision",
+section 7; Vaswani et al. 2017, section 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_transformer.ops import sums
+
+
+class Cache(NamedTuple):
+    """What ``backward`` needs. The probabilities are computed again there, from ``lse``:
+    that is cheaper than writing an array as large as the logits and reading it back."""
+
+    logits: np.ndarray  # (..., V)
+    lse: np.ndarray  # (N, 1), log of the sum of exponentials
+    targets: np.ndarray  # (N,), 0 in rows that do not count
+    counts: np.ndarray  # (N,) bool
+    label_smoothing: float
+
+
+def forward(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[np.ndarray, Cache]:
+    """The mean loss, in nats, over the rows that count.
+
+    Raises ``TypeError`` for targets that are not integers, ``ValueError`` for shapes that do not
+    fit or a smoothing outside [0, 1], and ``IndexError`` for a target outside 0 to V - 1.
+
+    >>> logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]))
+    >>> loss, cache = forward(logits, np.array([0, -100]), ignore_index=-100)
+    >>> print(round(loss, 4), round(-np.log(0.5), 4))
+    0.6931 0.6931
+    >>> backward(1.0, cache)[0]
+    array([-0.5 ,  0.25,  0.25])
+    """
+    targets = np.asarray(targets)
+    _check(logits, targets, label_smoothing)
+    V = logits.shape[-1]
+    rows, targets = logits.reshape(targets.size, V), targets.reshape(-1)  # (N, V), (N,)
+    counts = np.full(len(targets), True) if ignore_index is None else targets != ignore_index
+    targets = np.where(counts, targets, 0)  # (N,)
+    if targets.size and (targets.min() < 0 or targets.max() >= V):
+        raise IndexError(
+            f"cross_entropy: targets run from {targets.min()} to {targets.max()}, "
+            f"but there are {V} logits, 0 to {V - 1}"
+        )
+    lse = np.empty((len(rows), 1), rows.dtype)  # (N, 1)
+    losses = np.empty(len(rows), rows.dtype)  # (N,)
+    for part in _parts(rows):
+        largest = rows[part].real.max(axis=-1, keepdims=True)  # (n, 1)
+        shifted = rows[part] - largest  # (n, V); its lse is smaller by the largest, too
+        at_target = shifted[np.arange(len(shifted)), targets[part]]  # (n,)
+        loss = -(1 - label_smoothing) * at_target
+        if label_smoothing:
+            loss -= label_smoothing / V * sums.over_last(shifted)[:, 0]
+        log_total = np.log(sums.over_last(np.exp(shifted, out=shifted)))  # (n, 1)
+        losses[part] = loss + log_total[:, 0]
+        lse[part] = log_total + largest
+    mean = losses[counts].sum() / max(int(counts.sum()), 1)
+    return mean.astype(rows.dtype), Cache(logits, lse, targets, counts, label_smoothing)
+
+
+def backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
+    """Return ``dlogits``, ``(..., V)``."""
+    logits, lse, targets, counts, label_smoothing = cache
+    V = logits.shape[-1]
+    rows = logits.reshape(len(targets), V)  # (N, V)
+    drows = np.empty_like(rows)  # (N, V)
+    drow = counts * (dloss / max(int(counts.sum()), 1))  # (N,), 0 in rows that do not count
+    drow = drow.astype(rows.dtype)
+    for part in _parts(rows):
+        p = np.subtract(rows[part], lse[part], out=drows[part])  # (n, V)
+        np.exp(p, out=p)
+        if label_smoothing:
+            p -= label_smoothing / V
+        p[np.arange(len(p)), targets[part]] -= 1 - label_smoothing
+        p *= drow[part, None]
+    return drows.reshape(logits.shape)
+
+
+def _parts(rows: np.ndarray, entries: int = 2**17) -> Iterator[slice]:
+    """Blocks of rows that fit the processor's cache, so that a block is fetched only once."""
+    step = max(1, entries // max(rows.shape[1], 1))
+    return (slice(start, start + step) for start in range(0, len(rows), step))
+
+
+def _check(logits, targets, label_smoothing) -> None:
+    if targets.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: targets are {targets.dtype}, expected integers")
+    if logits.shape[:-1] != targets.shape:
+        raise ValueError(
+            f"cross_entropy: logits {logits.shape} and targets {targets.shape} do not fit: "
+            "expected (..., V) and (...)"
+        )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 to 1")
