@@ -87,14 +87,7 @@ def gather(tree: Tree, out: np.ndarray | None = None) -> np.ndarray:
     >>> gather({"weight": np.ones((2, 2)), "bias": np.zeros(2)})
     array([1., 1., 1., 1., 0., 0.])
     """
-    arrays = [array for _, array in items(tree)]
-    if out is None:
-        out = np.empty(sum(array.size for array in arrays), np.result_type(*arrays))
-    start = 0
-    for array in arrays:
-        out[start : start + array.size].reshape(array.shape)[...] = array
-        start += array.size
-    return out
+    return np.concatenate([array.reshape(-1) for _, array in items(tree)], out=out)
 
 
 def views(vector: np.ndarray, like: Tree) -> Tree:

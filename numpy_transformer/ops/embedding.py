@@ -69,7 +69,7 @@ def backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     # the same as np.add.at(dweight, ids, dy), but many times faster.
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
-    first = np.flatnonzero(np.diff(ids, prepend=-1))  # where each run begins
+    first = np.append(0, 1 + np.flatnonzero(ids[1:] != ids[:-1]))  # where each run begins
     rows = dy.reshape(len(ids), -1)[order]  # (N, D)
     dweight[ids[first]] = np.add.reduceat(rows, first, axis=0)
     return dweight

@@ -22,6 +22,7 @@ Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.3 (equation 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -83,5 +84,5 @@ def backward(
 
 def _rows(x: np.ndarray) -> np.ndarray:
     """All leading axes as one: one large matrix product is faster than many small ones."""
-    rows = int(np.prod(x.shape[:-1]))  # not -1, which is undefined where an extent is 0
+    rows = math.prod(x.shape[:-1])  # not -1, which is undefined where an extent is 0
     return x.reshape(rows, x.shape[-1])  # (N, D)

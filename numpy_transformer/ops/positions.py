@@ -11,7 +11,7 @@ Backward: the sum passes the gradient on, and row ``t`` is used once by each seq
     dx = dy
     dweight_t = sum_b dy_bt,   0 for rows beyond T
 
-The table is learned (it is looked up, forward and backward, by ``embedding``) or made once by
+This is the embedding of the ids 0 to T - 1, added. The table is learned, or made once by
 ``sinusoids``, and then its gradient is not used::
 
     angle(t, i) = t / 10000^(2i / D)        i = 0 .. D/2 - 1
@@ -31,15 +31,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_transformer.ops import embedding
-
 LAYOUTS = ("interleaved", "halves")
 
 
 class Cache(NamedTuple):
     """What ``backward`` needs."""
 
-    rows: embedding.Cache  # the lookup of positions 0 .. T - 1
+    weight: np.ndarray  # (positions, D), for its shape
 
 
 def forward(x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Cache]:
@@ -63,14 +61,14 @@ def forward(x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Cache]:
             f"positions: x {x.shape} does not fit the table {weight.shape}: at most "
             f"{len(weight)} positions of width {weight.shape[1]}"
         )
-    rows, cache = embedding.forward(np.arange(T), weight)  # (T, D)
-    return x + rows, Cache(cache)
+    return x + weight[:T], Cache(weight)  # (..., T, D)
 
 
 def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray]:
     """Return ``dx`` and ``dweight``."""
-    drows = dy.reshape(-1, *dy.shape[-2:]).sum(axis=0)  # (T, D)
-    return dy, embedding.backward(drows, cache.rows)
+    dweight = np.zeros(cache.weight.shape, dy.dtype)  # (positions, D)
+    dweight[: dy.shape[-2]] = dy.sum(axis=tuple(range(dy.ndim - 2)))
+    return dy, dweight
 
 
 def sinusoids(

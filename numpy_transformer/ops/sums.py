@@ -6,6 +6,8 @@ matrix library adds many numbers at once where ``np.sum`` over a short axis goes
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -16,8 +18,7 @@ def over_last(x: np.ndarray) -> np.ndarray:
     array([[3.],
            [7.]])
     """
-    rows = x.reshape(-1, x.shape[-1]) if x.size else x  # (N, D)
-    return (rows @ np.ones(x.shape[-1], x.dtype)).reshape(x.shape[:-1] + (1,))  # (..., 1)
+    return x @ np.ones((x.shape[-1], 1), x.dtype)  # (..., 1)
 
 
 def over_rows(x: np.ndarray) -> np.ndarray:
@@ -26,7 +27,5 @@ def over_rows(x: np.ndarray) -> np.ndarray:
     >>> over_rows(np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([4., 6.])
     """
-    if not x.size:
-        return np.zeros(x.shape[-1], x.dtype)  # (D,)
-    rows = x.reshape(-1, x.shape[-1])  # (N, D)
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # (N, D)
     return np.ones(len(rows), x.dtype) @ rows  # (D,)

@@ -1,0 +1,1 @@
+"""Data: tasks, text, tokenizers, batches."""
