@@ -1,7 +1,7 @@
 """The task ``dates``: dates as people write them, to ISO 8601 ("3rd of February '98", 1998-02-03).
 
-It takes minutes to learn and cannot be learned by copying: the year has to be moved to the front,
-a month's name looked up, a century filled in and a weekday dropped.
+Copying does not solve it: the year has to be moved to the front, the name of a month looked up, a
+century filled in and a weekday dropped.
 
 Two rules make every source mean one date only:
 
@@ -13,6 +13,10 @@ Two rules make every source mean one date only:
 
 A weekday is always the right one. Names are English and stand in this file, because ``strftime``
 follows the locale of the computer.
+
+>>> day = date(2007, 9, 21)
+>>> [FORMATS[name](day) for name in ("3 Feb. 1998", "Tuesday, February 3rd, 1998", "03.02.98")]
+['21 Sept. 2007', 'Friday, September 21st, 2007', '21.09.07']
 """
 
 from __future__ import annotations
@@ -204,11 +208,11 @@ def pairs(
 
     Raises ``ValueError`` for a count below 0, and if no date would be left to train on.
 
-    >>> train, held_out = pairs(train=2, held_out=1, seed=0)
-    >>> len(train), len(held_out)
-    (2, 1)
-    >>> FORMATS["3 Feb. 1998"](date(2029, 9, 21)), date(2029, 9, 21).isoformat()
-    ('21 Sept. 2029', '2029-09-21')
+    >>> train, held_out = pairs(train=500, held_out=100, seed=0)
+    >>> train[0]
+    ('16.6.2005', '2005-06-16')
+    >>> {target for _, target in train} & {target for _, target in held_out}
+    set()
     """
     if train < 0 or held_out < 0:
         raise ValueError(

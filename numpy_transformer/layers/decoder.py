@@ -63,9 +63,17 @@ def forward(
     ((2, 3, 4), (2, 5, 4))
     """
     caches = []
-    for layer_params in params["layers"].values():
+    for i in range(len(params["layers"])):
         x, cache = decoder_layer.forward(
-            x, memory, layer_params, heads, mask, memory_mask, rng, eps=eps, **settings
+            x,
+            memory,
+            params["layers"][str(i)],
+            heads,
+            mask,
+            memory_mask,
+            rng,
+            eps=eps,
+            **settings,
         )
         caches.append(cache)
     norm_cache = None

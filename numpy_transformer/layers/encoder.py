@@ -61,8 +61,10 @@ def forward(
     (['0', '1'], ['weight', 'bias'])
     """
     caches = []
-    for layer_params in params["layers"].values():
-        x, cache = encoder_layer.forward(x, layer_params, heads, mask, rng, eps=eps, **settings)
+    for i in range(len(params["layers"])):
+        x, cache = encoder_layer.forward(
+            x, params["layers"][str(i)], heads, mask, rng, eps=eps, **settings
+        )
         caches.append(cache)
     norm_cache = None
     if "norm" in params:

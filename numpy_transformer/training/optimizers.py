@@ -13,7 +13,7 @@ weights, apart from the gradient: ``weight -= lr * decay * weight``. Biases and 
 one axis) do not decay.
 
 Convention: eps is added outside the root, after the bias correction, as in PyTorch; TensorFlow adds
-it before.
+it before. Clipping divides by the norm as it is; PyTorch adds 1e-6 to it.
 
 Source: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1; Loshchilov
 and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2; Pascanu et al. 2013, "On the

@@ -1,0 +1,56 @@
+"""The command line: one file a command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from numpy_transformer import __version__
+from numpy_transformer.training.memory import keep_freed_memory
+
+DESCRIPTION = """\
+A Transformer in pure NumPy: train it, use it, and check every gradient in it.
+
+  numpy-transformer train                 learn to read dates, in about a minute
+  numpy-transformer predict --run runs/dates
+  numpy-transformer gradcheck             prove every backward pass
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status: 0, 1 (a gradient is wrong), 2 (refused)."""
+    from numpy_transformer.cli import evaluate, gradcheck, predict, train
+
+    parser = argparse.ArgumentParser(
+        prog="numpy-transformer",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (train, predict, evaluate, gradcheck):
+        name = command.__name__.rpartition(".")[2]
+        summary, _, details = command.__doc__.partition("\n")
+        subparser = commands.add_parser(
+            name,
+            help=summary,
+            description=summary + "\n" + details,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_options(subparser)
+        subparser.set_defaults(run_command=command.run)
+    options = parser.parse_args(arguments)
+    keep_freed_memory()
+    try:
+        return options.run_command(options)
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, ArithmeticError, OSError) as error:
+        print(f"numpy-transformer: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nnumpy-transformer: stopped", file=sys.stderr)
+        return 130

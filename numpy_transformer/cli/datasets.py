@@ -1,0 +1,128 @@
+"""The pairs of a run: of a built-in task or from files, described so that they can be found again."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy_transformer.data import pairs as pairs_module
+from numpy_transformer.data.pairs import Pair
+from numpy_transformer.data.tasks import TASKS
+from numpy_transformer.data.vocabulary import UNITS
+
+
+class Dataset(NamedTuple):
+    """Pairs to train on and pairs held out, and how to get the same ones again."""
+
+    train: list[Pair]
+    held_out: list[Pair]
+    description: dict[str, Any]
+
+    @property
+    def source_unit(self) -> str:
+        """How sources are split into tokens."""
+        return self.description["source_unit"]
+
+    @property
+    def target_unit(self) -> str:
+        """How targets are split into tokens."""
+        return self.description["target_unit"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what to train on."""
+    group = parser.add_argument_group("data")
+    tasks = "; ".join(f"{name}: {task.description}" for name, task in TASKS.items())
+    group.add_argument("--task", choices=TASKS, help=f"a built-in task (default: dates). {tasks}")
+    group.add_argument(
+        "--pairs", type=int, default=50_000, help="training pairs of a built-in task (%(default)s)"
+    )
+    group.add_argument(
+        "--data",
+        metavar="FILE",
+        help="your own pairs instead: a line each, source, tab, target, in UTF-8; a source may "
+        "stand on several lines, and then any of its targets counts as right",
+    )
+    group.add_argument(
+        "--valid", metavar="FILE", help="held-out pairs; without it a share of --data is held out"
+    )
+    group.add_argument(
+        "--held-out",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="the share of the sources in --data to hold out (%(default)s)",
+    )
+    for side in ("source", "target"):
+        group.add_argument(
+            f"--{side}-unit",
+            choices=UNITS,
+            default="characters",
+            help=f"what a {side} is made of: characters, or tokens with spaces between them "
+            "(%(default)s)",
+        )
+
+
+def from_options(options: argparse.Namespace) -> Dataset:
+    """The data that the options ask for."""
+    if options.data and options.task:
+        raise ValueError("give --task or --data, not both")
+    if options.valid and not options.data:
+        raise ValueError("--valid goes with --data; a built-in task holds out pairs of its own")
+    if not options.data:
+        return load(
+            {
+                "task": options.task or "dates",
+                "pairs": options.pairs,
+                "seed": options.seed,
+                "source_unit": "characters",
+                "target_unit": "characters",
+            }
+        )
+    description = {
+        "data": str(Path(options.data).resolve()),
+        "data_sha256": _sha256(options.data),
+        "seed": options.seed,
+        "source_unit": options.source_unit,
+        "target_unit": options.target_unit,
+    }
+    if options.valid:
+        description |= {
+            "valid": str(Path(options.valid).resolve()),
+            "valid_sha256": _sha256(options.valid),
+        }
+    else:
+        description["held_out"] = options.held_out
+    return load(description)
+
+
+HELD_OUT = 1000  # pairs of a built-in task
+
+
+def load(description: dict[str, Any]) -> Dataset:
+    """The data that a description stands for; ``ValueError`` where a file has changed or gone."""
+    seed = description["seed"]
+    if "task" in description:
+        train, held_out = TASKS[description["task"]].pairs(description["pairs"], HELD_OUT, seed)
+        return Dataset(train, held_out, description)
+    for name in ("data", "valid"):
+        if name in description and _sha256(description[name]) != description[f"{name}_sha256"]:
+            raise ValueError(
+                f"{description[name]} is not the file that the run was started with: its content "
+                "has changed. Put the old content back, or train anew in another folder."
+            )
+    train = pairs_module.read_pairs(description["data"])
+    if "valid" in description:
+        held_out = pairs_module.read_pairs(description["valid"])
+    else:
+        train, held_out = pairs_module.hold_out(train, description["held_out"], seed)
+    return Dataset(train, held_out, description)
+
+
+def _sha256(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise pairs_module.DataError(f"{path} cannot be read: {error.strerror}") from error

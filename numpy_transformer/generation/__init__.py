@@ -1,0 +1,1 @@
+"""Generation: from a trained model to sequences. Read incremental, then greedy, then beam."""
