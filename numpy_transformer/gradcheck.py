@@ -207,7 +207,7 @@ def _differences(f, dy: np.ndarray, array: np.ndarray, step: float) -> np.ndarra
 
         def at(offset):
             array[index] = x + offset
-            return f()
+            return np.array(f())  # a copy: an operation may return its argument
 
         # Subtract before summing: what the entry does not touch cancels exactly.
         near = at(step) - at(-step)

@@ -52,8 +52,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Nothing that is read can run code: pickled objects are refused.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
     # A damaged archive shows itself in many ways: zipfile.BadZipFile, zlib.error, EOFError, ...

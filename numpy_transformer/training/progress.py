@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
         """Write to ``stream``, by default the standard error."""
-        self.stream = stream or sys.stderr
+        self.stream = sys.stderr if stream is None else stream
         self.terminal = self.stream.isatty()
         self.every = 0.2 if self.terminal else every
         self.written = -float("inf")

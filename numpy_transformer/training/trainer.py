@@ -188,12 +188,14 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
 
 def _step(state, task, batch, gradient, lr, clip) -> tuple[float, float]:
     """One step; return the loss and the norm of the gradient before clipping."""
-    loss, cache = task.loss.forward(*batch, state.params, task.config, state.rng)
-    if not np.isfinite(loss):
-        raise NotFinite(_where_not_finite(state, "the loss", float(loss), state.params))
-    dparams = task.loss.backward(1.0, cache)
-    parameters.gather(dparams, out=gradient)
-    norm = clip_by_global_norm(gradient, clip or float("inf"))
+    # What overflows is noticed here, with its name, and not by a warning from within.
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss, cache = task.loss.forward(*batch, state.params, task.config, state.rng)
+        if not np.isfinite(loss):
+            raise NotFinite(_where_not_finite(state, "the loss", float(loss), state.params))
+        dparams = task.loss.backward(1.0, cache)
+        parameters.gather(dparams, out=gradient)
+        norm = clip_by_global_norm(gradient, clip or float("inf"))
     if not np.isfinite(norm):
         raise NotFinite(_where_not_finite(state, "the gradient's norm", norm, dparams))
     state.adam.step(state.weights, gradient, lr)

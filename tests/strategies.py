@@ -1,0 +1,267 @@
+"""Hypothesis strategies: small shapes, arrays, ids, masks, settings, and calls of every module.
+
+A call is a ``Point``: a module, its arguments and its settings. ``calls`` draws its shapes, extents
+1 and, where that makes sense, 0 among them; ``points_of`` takes the package's own points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.extra import numpy as hnp
+
+from numpy_transformer import parameters, points
+from numpy_transformer.layers import (
+    decoder_layer,
+    encoder_layer,
+    feed_forward,
+    input_embedding,
+    multi_head_attention,
+)
+from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.ops import (
+    attention,
+    cross_entropy,
+    dropout,
+    embedding,
+    gelu,
+    layer_norm,
+    linear,
+    positions,
+    relu,
+    softmax,
+)
+from numpy_transformer.points import Point
+
+# The same examples in every run, and nothing that depends on how busy the machine is.
+SETTINGS = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+FEW = settings(SETTINGS, max_examples=8)  # where a test runs for each module
+
+LONGEST = 8  # positions of the models
+
+dtypes = st.sampled_from([np.float32, np.float64])
+seeds = st.integers(0, 2**32 - 1)
+extents = st.integers(1, 4)
+extents_or_0 = st.integers(0, 4)
+leading = hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3) | st.just((2,))
+rates = st.sampled_from([0.0, 0.3])
+
+
+def floats(shape, dtype, largest=4):
+    """Arrays with ties and zeros, of numbers up to ``largest``."""
+    elements = st.floats(-largest, largest, width=32, allow_subnormal=False)
+    return hnp.arrays(dtype, shape, elements=elements)
+
+
+@st.composite
+def masks(draw, shape):
+    """Boolean arrays ``(..., T, S)``, often with a row of nothing but ``False``."""
+    mask = draw(hnp.arrays(bool, shape))
+    if draw(st.booleans()):
+        mask[..., :1, :] = False
+    return mask
+
+
+@st.composite
+def ids(draw, batch, length, vocabulary):
+    """Ids ``(batch, length)`` with repetitions and ragged padding (0)."""
+    found = draw(hnp.arrays(int, (batch, length), elements=st.integers(1, vocabulary - 1)))
+    lengths = draw(hnp.arrays(int, (batch, 1), elements=st.integers(0, length)))
+    return np.where(np.arange(length) < lengths, found, 0)
+
+
+@st.composite
+def configs(draw, dtype=np.float64, **settings):
+    """Settings of a small encoder-decoder without dropout; ``settings`` are taken as given."""
+    heads = draw(st.integers(1, 2))
+    tie_source = settings.get("tie_source", draw(st.booleans()))
+    drawn = {
+        "source_vocab": 6,
+        "target_vocab": 6 if tie_source else 7,
+        "N": draw(st.integers(1, 2)),
+        "d_model": heads * draw(st.integers(1, 3)),
+        "d_ff": draw(st.integers(1, 5)),
+        "h": heads,
+        "P_drop": 0.0,
+        "epsilon_ls": draw(st.sampled_from([0.0, 0.1])),
+        "norm": draw(st.sampled_from(["pre", "post"])),
+        "activation": draw(st.sampled_from(["relu", "gelu", "gelu_tanh"])),
+        "positions": draw(st.sampled_from(["sinusoidal", "learned"])),
+        "sinusoids": draw(st.sampled_from(["interleaved", "halves"])),
+        "scale_embeddings": draw(st.booleans()),
+        "tie_source": tie_source,
+        "tie_output": draw(st.booleans()),
+        "max_length": LONGEST,
+        "dtype": np.dtype(dtype).name,
+    }
+    return encoder_decoder.Config(**drawn | settings)
+
+
+def jittered(tree, seed):
+    """The same tree, no array of it at its special initial values."""
+    vector, tree = parameters.pack(tree)
+    vector += np.random.default_rng(seed).normal(0, 0.5, vector.shape)
+    return tree
+
+
+def random_params(config, seed=0):
+    """Parameters of an encoder-decoder, away from their initial values."""
+    return jittered(encoder_decoder.init(np.random.default_rng(seed), config), seed + 1)
+
+
+def cast(point, dtype):
+    """The same call in another precision."""
+
+    def changed(arg):
+        if isinstance(arg, dict):
+            return {key: changed(value) for key, value in arg.items()}
+        if isinstance(arg, encoder_decoder.Config):
+            return replace(arg, dtype=np.dtype(dtype).name)
+        floating = isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
+        return arg.astype(dtype) if floating else arg
+
+    return point._replace(args=tuple(map(changed, point.args)))
+
+
+def points_of(name):
+    """The package's own point called ``name``, in both precisions."""
+    return st.builds(lambda seed, dtype: cast(points.point(name, seed), dtype), seeds, dtypes)
+
+
+def _linear(draw, dtype):
+    rows, width, out = draw(leading), draw(extents_or_0), draw(extents_or_0)
+    bias = draw(st.none() | floats(out, dtype))
+    x, weight = draw(floats((*rows, width), dtype)), draw(floats((width, out), dtype))
+    return Point(linear, (x, weight, bias))
+
+
+def _relu(draw, dtype):
+    return Point(relu, (draw(floats((*draw(leading), draw(extents_or_0)), dtype)),))
+
+
+def _gelu(draw, dtype):
+    form = draw(st.sampled_from(["none", "tanh"]))
+    return Point(gelu, (draw(floats((*draw(leading), draw(extents_or_0)), dtype)), form))
+
+
+def _softmax(draw, dtype):
+    shape = (*draw(leading), 1, draw(extents_or_0))
+    mask = draw(masks(shape))
+    return Point(softmax, (np.where(mask, draw(floats(shape, dtype)), dtype(-np.inf)),))
+
+
+def _layer_norm(draw, dtype):
+    rows, D = draw(leading), draw(extents)
+    x, weight, bias = (draw(floats(shape, dtype)) for shape in [(*rows, D), D, D])
+    return Point(layer_norm, (x, weight, bias))
+
+
+def _embedding(draw, dtype):
+    D = draw(extents_or_0)
+    return Point(embedding, (draw(ids(draw(extents), 3, 4)), draw(floats((4, D), dtype))))
+
+
+def _positions(draw, dtype):
+    rows, T, D = draw(leading), draw(extents_or_0), draw(extents_or_0)
+    return Point(positions, (draw(floats((*rows, T, D), dtype)), draw(floats((5, D), dtype))))
+
+
+def _dropout(draw, dtype):
+    x = draw(floats((*draw(leading), draw(extents_or_0)), dtype))
+    return Point(dropout, (x, draw(rates), np.random.default_rng(draw(seeds))))
+
+
+def _attention(draw, dtype):
+    rows, T, S = draw(leading), draw(extents_or_0), draw(extents_or_0)
+    K, Kv = draw(extents), draw(extents)
+    shapes = [(*rows, T, K), (*rows, S, K), (*rows, S, Kv)]
+    query, key, value = (draw(floats(shape, dtype)) for shape in shapes)
+    mask = draw(st.none() | masks((T, S)) | masks((*rows, 1, S)) | masks((*rows, T, S)))
+    rng = np.random.default_rng(draw(seeds))
+    return Point(attention, (query, key, value, mask, draw(rates), rng))
+
+
+def _cross_entropy(draw, dtype):
+    B, T, V = draw(extents_or_0), draw(extents_or_0), draw(extents)
+    targets = draw(ids(B, T, max(V, 2))) % V
+    settings = {"ignore_index": draw(st.none() | st.just(0)), "label_smoothing": draw(rates)}
+    return Point(cross_entropy, (draw(floats((B, T, V), dtype)), targets), settings)
+
+
+def _input_embedding(draw, dtype):
+    B, T, D = draw(extents_or_0), draw(extents_or_0), draw(extents)
+    args = draw(ids(B, T, 5)), draw(floats((5, D), dtype)), draw(floats((6, D), dtype))
+    rng = np.random.default_rng(draw(seeds))
+    return Point(input_embedding, (*args, 1.7, draw(rates), rng))
+
+
+def _layer(draw, dtype, module):
+    """A layer: sizes, then data, then parameters, then the mask of each attention in it."""
+    B, T, S, H = draw(extents_or_0), draw(extents_or_0), draw(extents_or_0), draw(st.integers(1, 2))
+    D, seed = H * draw(st.integers(1, 3)), draw(seeds)
+    rng, rate = np.random.default_rng(seed), draw(rates)
+    x, memory = draw(floats((B, T, D), dtype)), draw(floats((B, S, D), dtype))
+    mask = draw(st.none() | masks((T, T)) | masks((B, 1, 1, T)))
+    memory_mask = draw(st.none() | masks((T, S)) | masks((B, 1, 1, S)))
+    if module is multi_head_attention:
+        params = jittered(module.init(rng, D, dtype), seed)
+        return Point(module, (x, memory, params, H, memory_mask, rate, rng))
+    params = jittered(module.init(rng, D, draw(extents), dtype), seed)
+    activation = draw(st.sampled_from(feed_forward.ACTIVATIONS))
+    if module is feed_forward:
+        return Point(module, (x, params, activation, rate, rng))
+    settings = {"norm": draw(st.sampled_from(["pre", "post"])), "activation": activation}
+    settings |= dict.fromkeys(("dropout_rate", "attention_dropout", "activation_dropout"), rate)
+    if module is encoder_layer:
+        return Point(module, (x, params, H, mask, rng), settings)
+    return Point(module, (x, memory, params, H, mask, memory_mask, rng), settings)
+
+
+def _model(draw, dtype, module):
+    """A whole model, with dropout or without, and also no rows or no tokens at all."""
+    rate, seed = draw(rates), draw(seeds)
+    config = draw(configs(dtype, P_drop=rate, attention_dropout=rate, activation_dropout=rate))
+    B, S, T = draw(extents_or_0), draw(extents_or_0), draw(extents)
+    source, target = draw(ids(B, S, config.source_vocab)), draw(ids(B, T, config.target_vocab))
+    params, rng = random_params(config, seed), np.random.default_rng(seed)
+    return Point(module, (source, target, params, config, rng))
+
+
+_CALLS = {
+    "linear": _linear,
+    "relu": _relu,
+    "gelu": _gelu,
+    "softmax": _softmax,
+    "layer_norm": _layer_norm,
+    "embedding": _embedding,
+    "positions": _positions,
+    "dropout": _dropout,
+    "attention": _attention,
+    "cross_entropy": _cross_entropy,
+    "input_embedding": _input_embedding,
+}
+_LAYERS = (multi_head_attention, feed_forward, encoder_layer, decoder_layer)
+_MODELS = (encoder_decoder, encoder_decoder_loss)
+for _draw, _modules in ((_layer, _LAYERS), (_model, _MODELS)):
+    for _module in _modules:
+        _CALLS[_module.__name__.rpartition(".")[2]] = partial(_draw, module=_module)
+
+
+@st.composite
+def calls(draw, name):
+    """A call of the module ``name``, of any small shape and in either precision."""
+    return _CALLS[name](draw, draw(dtypes))
+
+
+# For every module, calls of any shape, and the package's own points.
+EVERY_CALL = {f"{name}, any shape": calls(name) for name in _CALLS}
+EVERY_CALL |= {name: points_of(name) for name in points.POINTS}

@@ -1,0 +1,582 @@
+"""What has to hold for any input, by hypothesis over shapes, values and both precisions."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from strategies import (
+    EVERY_CALL,
+    FEW,
+    LONGEST,
+    SETTINGS,
+    configs,
+    dtypes,
+    extents,
+    extents_or_0,
+    floats,
+    ids,
+    leading,
+    masks,
+    random_params,
+    seeds,
+)
+
+from numpy_transformer import parameters, points
+from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.ops import (
+    attention,
+    cross_entropy,
+    dropout,
+    embedding,
+    layer_norm,
+    softmax,
+)
+
+EXACT = {np.float32: 2e-5, np.float64: 1e-12}  # tolerances, by precision
+
+
+def close(actual, expected, tolerance=None):
+    """Equal but for rounding, which is measured against the largest entry, and against 1."""
+    assert actual.shape == expected.shape
+    tolerance = tolerance or EXACT[actual.real.dtype.type]
+    largest = max(1, np.abs(expected).max(initial=0))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * largest)
+
+
+def close_trees(actual, expected):
+    """The same names, in the same order, with arrays that are equal but for rounding."""
+    actual, expected = dict(parameters.items(actual)), dict(parameters.items(expected))
+    assert list(actual) == list(expected)
+    for name in expected:
+        close(actual[name], expected[name])
+
+
+# Any module: calls, as trees of their arrays
+
+
+def differentiated(point):
+    """The arguments that have a gradient, by name."""
+    named = zip(inspect.signature(point.op.forward).parameters, point.args)
+    kinds = (dict, np.ndarray)
+    return {
+        name: arg
+        for name, arg in named
+        if isinstance(arg, kinds) and (isinstance(arg, dict) or arg.dtype.kind in "fc")
+    }
+
+
+def leaves(point):
+    """Every array that has a gradient, by its dotted name."""
+    return dict(parameters.items(differentiated(point)))
+
+
+def with_leaves(point, named):
+    """The same call with these arrays in place of its own."""
+    tree = parameters.from_items(leaves(point) | named, like=differentiated(point))
+    names = inspect.signature(point.op.forward).parameters
+    return point._replace(args=tuple(tree.get(name, arg) for name, arg in zip(names, point.args)))
+
+
+def mapped(arg, function):
+    """An argument with each of its arrays put through ``function``, ids and masks as well."""
+    if isinstance(arg, dict):
+        return {key: mapped(value, function) for key, value in arg.items()}
+    return function(arg) if isinstance(arg, np.ndarray) else arg
+
+
+def forward(point):
+    """The output and the cache. Generators are copied: each time dropout draws the same masks."""
+    args = (copy.deepcopy(a) if isinstance(a, np.random.Generator) else a for a in point.args)
+    return point.op.forward(*args, **point.settings)
+
+
+def backward(point, dy, cache):
+    """Every gradient by the name of its argument, which ``leaves`` has, too."""
+    returned = point.op.backward(dy, cache)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    # None stands in the place of a bias that was None.
+    returned = [gradient for gradient in returned if gradient is not None]
+    return dict(parameters.items(dict(zip(differentiated(point), returned, strict=True))))
+
+
+def cotangent(y, seed=0):
+    """A random ``dy``, an array even where ``y`` is one number."""
+    return np.asarray(np.random.default_rng(seed).standard_normal(y.shape)).astype(y.real.dtype)
+
+
+def arrays_in(cache):
+    """All arrays in a nest of caches."""
+    if isinstance(cache, np.ndarray):
+        yield cache
+    elif isinstance(cache, tuple):
+        for part in cache:
+            yield from arrays_in(part)
+
+
+every_call = pytest.mark.parametrize("name", EVERY_CALL)
+
+
+@every_call
+@FEW
+@given(data=st.data())
+def test_shapes_and_dtypes_are_kept(name, data):
+    """Output, what is kept, and gradients have the inputs' precision; gradients their shapes."""
+    point = data.draw(EVERY_CALL[name])
+    y, cache = forward(point)
+    expected = {key: (array.shape, array.dtype) for key, array in leaves(point).items()}
+    (dtype,) = {dtype for _, dtype in expected.values()}
+    assert y.dtype == dtype
+    assert {a.dtype for a in arrays_in(cache) if a.dtype.kind == "f"} <= {dtype}
+    found = backward(point, cotangent(y), cache)
+    assert {key: (array.shape, array.dtype) for key, array in found.items()} == expected
+
+
+@every_call
+@FEW
+@given(data=st.data())
+def test_nothing_is_changed(name, data):
+    """Arguments and ``dy`` stay as they are, and both functions repeat themselves exactly."""
+    point = data.draw(EVERY_CALL[name])
+    before = copy.deepcopy(point.args)
+    y, cache = forward(point)
+    dy = cotangent(y)
+    first = copy.deepcopy(backward(point, dy, cache))
+    np.testing.assert_equal(dy, cotangent(y))
+    np.testing.assert_equal(backward(point, dy, cache), first)
+    np.testing.assert_equal(forward(point)[0], y)
+    for arg, old in zip(point.args, before):
+        if isinstance(arg, (dict, np.ndarray)):
+            np.testing.assert_equal(arg, old)
+
+
+@every_call
+@FEW
+@given(data=st.data())
+def test_backward_is_linear(name, data):
+    """No gradient comes of a ``dy`` of zero, and those of a sum are the sums."""
+    point = data.draw(EVERY_CALL[name])
+    y, cache = forward(point)
+    dy_1, dy_2 = cotangent(y, 1), cotangent(y, 2)
+    zero = backward(point, np.zeros_like(dy_1), cache)
+    first, second = backward(point, dy_1, cache), backward(point, dy_2, cache)
+    both = backward(point, 2 * dy_1 - dy_2, cache)
+    for leaf in both:
+        assert not zero[leaf].any(), leaf
+        close(both[leaf], 2 * first[leaf] - second[leaf])
+
+
+def _fortran(array):
+    return np.asfortranarray(array)
+
+
+def _strided(array):
+    return np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array
+
+
+def _reversed(array):
+    return np.flip(np.flip(array).copy())
+
+
+def _read_only(array):
+    array = array.copy()
+    array.setflags(write=False)
+    return array
+
+
+@pytest.mark.parametrize("layout", [_fortran, _strided, _reversed, _read_only])
+@every_call
+@FEW
+@given(data=st.data())
+def test_memory_layout_does_not_matter(name, layout, data):
+    """Arrays that are not contiguous, or may not be written to, give the same results."""
+    point = data.draw(EVERY_CALL[name])
+    y, cache = forward(point)
+    expected = backward(point, cotangent(y), cache)
+    point = point._replace(args=tuple(mapped(arg, layout) for arg in point.args))
+    y_2, cache = forward(point)
+    close(y_2, y)
+    found = backward(point, layout(cotangent(y)), cache)
+    for leaf in expected:
+        close(found[leaf], expected[leaf])
+
+
+STEP = 1e-30
+
+
+def complex_step(point, directions, dy):
+    """The derivative of ``sum(dy * y)``, where the leaves move in these directions.
+
+    Nothing is subtracted, so no digit is lost. Source: Squire and Trapp 1998, "Using Complex
+    Variables to Estimate Derivatives of Real Functions".
+    """
+    moved = {leaf: array + 1j * STEP * directions[leaf] for leaf, array in leaves(point).items()
+             if leaf in directions}
+    y, _ = forward(with_leaves(point, moved))
+    assert y.dtype == np.complex128
+    return (dy * y.imag).sum() / STEP
+
+
+@pytest.mark.parametrize("name", points.POINTS)
+def test_complex_step(name):
+    """``forward`` takes complex numbers, in all arguments or in one alone; see ``backward``."""
+    point = points.point(name)
+    y, cache = forward(point)
+    dy = cotangent(y)
+    gradients = backward(point, dy, cache)
+    directions = {leaf: cotangent(array, 1) for leaf, array in leaves(point).items()}
+    products = {leaf: directions[leaf] * gradients[leaf] for leaf in directions}
+    size = sum(np.abs(product).sum() for product in products.values())
+    total = sum(product.sum() for product in products.values())
+    assert abs(complex_step(point, directions, dy) - total) <= 1e-12 * size
+    for leaf, product in products.items():
+        if f"d{leaf}" not in point.zero:
+            size = np.abs(product).sum()
+            assert size > 0, leaf
+        found = complex_step(point, {leaf: directions[leaf]}, dy)
+        assert abs(found - product.sum()) <= 1e-12 * size, leaf
+
+
+# Softmax
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_softmax(data, dtype):
+    """Rows sum to 1; ``-inf`` gets 0; a row of ``-inf`` gives zeros; the gradient sums to 0."""
+    shape = (*data.draw(leading), 1, data.draw(extents))
+    allowed = data.draw(masks(shape))
+    x = np.where(allowed, data.draw(floats(shape, dtype, largest=100)), dtype(-np.inf))
+    y, cache = softmax.forward(x)
+    assert (y >= 0).all()
+    assert not y[~allowed].any()
+    close(y.sum(axis=-1), allowed.any(axis=-1).astype(dtype))
+    dx = softmax.backward(cotangent(y), cache)
+    assert not dx[~allowed].any()
+    close(dx.sum(axis=-1), np.zeros(shape[:-1], dtype))
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes, shift=st.floats(-1e4, 1e4, width=32))
+def test_softmax_and_cross_entropy_are_shift_invariant(data, dtype, shift):
+    """A number added to all entries of a row changes nothing, not even where ``exp`` overflows."""
+    shape = (data.draw(extents), data.draw(extents))
+    x = data.draw(floats(shape, dtype))
+    shifts = shift * np.arange(shape[0], dtype=dtype)[:, None]
+    rounding = np.finfo(dtype).eps * (8 + 4 * np.abs(shifts).max())
+    close(softmax.forward(x + shifts)[0], softmax.forward(x)[0], rounding)
+    targets = np.zeros(shape[0], int)
+    shifted, _ = cross_entropy.forward(x + shifts, targets)
+    close(shifted, cross_entropy.forward(x, targets)[0], rounding)
+
+
+# Attention
+
+
+@st.composite
+def attentions(draw, dtype):
+    """Query, key, value and a mask of every score, some of whose rows allow nothing."""
+    rows, T, S, K, Kv = draw(leading), *(draw(extents) for _ in range(4))
+    shapes = [(*rows, T, K), (*rows, S, K), (*rows, S, Kv)]
+    return *(draw(floats(shape, dtype)) for shape in shapes), draw(masks((*rows, T, S)))
+
+
+def attend(query, key, value, mask):
+    """The output, the three gradients and the weights; ``dy`` depends on shapes alone."""
+    y, cache = attention.forward(query, key, value, mask)
+    return y, *attention.backward(cotangent(y), cache), cache.weights
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_attention_is_permutation_equivariant_in_keys(data, dtype):
+    """The order of keys does not matter, if values, mask and gradients have the same order."""
+    query, key, value, mask = data.draw(attentions(dtype))
+    order = data.draw(st.permutations(range(key.shape[-2])))
+    y, dquery, dkey, dvalue, _ = attend(query, key, value, mask)
+    permuted = attend(query, key[..., order, :], value[..., order, :], mask[..., order])
+    expected = (y, dquery, dkey[..., order, :], dvalue[..., order, :])
+    for found, array in zip(permuted, expected):
+        close(found, array)
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_attention_is_permutation_equivariant_in_queries(data, dtype):
+    """Each query is answered by itself: another order of queries is that order of outputs."""
+    query, key, value, mask = data.draw(attentions(dtype))
+    order = data.draw(st.permutations(range(query.shape[-2])))
+    y, cache = attention.forward(query, key, value, mask)
+    dy = cotangent(y)
+    dquery, dkey, dvalue = attention.backward(dy, cache)
+    y_2, cache = attention.forward(query[..., order, :], key, value, mask[..., order, :])
+    close(y_2, y[..., order, :])
+    found = attention.backward(dy[..., order, :], cache)
+    for gradient, expected in zip(found, (dquery[..., order, :], dkey, dvalue)):
+        close(gradient, expected)
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_masked_keys_are_as_good_as_absent(data, dtype):
+    """A key that no query may attend to changes nothing, and no gradient arrives there."""
+    query, key, value, mask = data.draw(attentions(dtype))
+    there = data.draw(masks((1, key.shape[-2])))[0]
+    y, dquery, dkey, dvalue, _ = attend(query, key, value, mask & there)
+    without = attend(query, key[..., there, :], value[..., there, :], mask[..., there])
+    expected = (y, dquery, dkey[..., there, :], dvalue[..., there, :])
+    for found, array in zip(without, expected):
+        close(found, array)
+    assert not dkey[..., ~there, :].any()
+    assert not dvalue[..., ~there, :].any()
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_a_fully_masked_row_gives_zeros(data, dtype):
+    """A query that may attend to nothing gets zeros, and leaves the others' gradients alone."""
+    query, key, value, mask = data.draw(attentions(dtype))
+    mask[..., 0, :] = False
+    y, dquery, dkey, dvalue, weights = attend(query, key, value, mask)
+    for array in (y, dquery, weights):
+        assert np.isfinite(array).all()
+        assert not array[..., 0, :].any()
+    _, cache = attention.forward(query[..., 1:, :], key, value, mask[..., 1:, :])
+    others = attention.backward(cotangent(y)[..., 1:, :], cache)
+    for found, expected in zip((dquery[..., 1:, :], dkey, dvalue), others):
+        close(found, expected)
+
+
+# The whole model
+
+
+@st.composite
+def batches(draw, config, columns=5):
+    """Source ``(B, S)`` and target ``(B, T)``, of at most ``columns`` columns."""
+    B, S, T = draw(extents), *(draw(st.integers(1, columns)) for _ in range(2))
+    return draw(ids(B, S, config.source_vocab)), draw(ids(B, T, config.target_vocab))
+
+
+@SETTINGS
+@given(data=st.data(), config=configs())
+def test_no_output_sees_a_later_token(data, config):
+    """Whatever stands after position t, the logits up to t are the same."""
+    params = random_params(config)
+    source, target = data.draw(batches(config))
+    t = data.draw(st.integers(0, target.shape[1] - 1))
+    other = target.copy()
+    other[:, t + 1 :] = data.draw(ids(*other[:, t + 1 :].shape, config.target_vocab))
+    y, _ = encoder_decoder.forward(source, target, params, config)
+    y_2, _ = encoder_decoder.forward(source, other, params, config)
+    close(y_2[:, : t + 1], y[:, : t + 1])
+
+
+@SETTINGS
+@given(
+    data=st.data(),
+    config=configs(tie_source=False, tie_output=False, target_vocab=30, positions="learned"),
+)
+def test_no_gradient_arrives_from_a_later_token(data, config):
+    """With each token only once, its row of the gradient shows what arrives at its position."""
+    params = random_params(config)
+    source, (B, T) = data.draw(ids(2, 3, config.source_vocab)), (2, data.draw(extents))
+    target = 1 + np.arange(B * T).reshape(B, T)
+    t = data.draw(st.integers(0, T - 1))
+    y, cache = encoder_decoder.forward(source, target, params, config)
+    dy = cotangent(y)
+    dy[:, t + 1 :] = 0
+    dparams = encoder_decoder.backward(dy, cache)
+    assert not dparams["target_embedding"]["weight"][target[:, t + 1 :]].any()
+    assert not dparams["target_positions"]["weight"][t + 1 :].any()
+    if config.d_model > 2:  # below, layer norm leaves nearly no gradient
+        assert dparams["target_embedding"]["weight"][target[:, : t + 1]].any(axis=-1).all()
+
+
+@SETTINGS
+@given(data=st.data(), config=configs())
+def test_padding_changes_nothing(data, config):
+    """More columns of padding: the same logits at real positions, loss and gradients."""
+    params = random_params(config)
+    source, target = data.draw(batches(config))
+    T = target.shape[1]
+
+    def padded(array):
+        more = data.draw(st.integers(0, LONGEST - array.shape[1]))
+        return np.pad(array, ((0, 0), (0, more)), constant_values=config.pad_id)
+
+    wide_source, wide_target = padded(source), padded(target)
+    y, _ = encoder_decoder.forward(source, target, params, config)
+    wide, _ = encoder_decoder.forward(wide_source, wide_target, params, config)
+    real = target != config.pad_id
+    close(wide[:, :T][real], y[real])
+    loss, cache = encoder_decoder_loss.forward(source, target, params, config)
+    wide_loss, wide_cache = encoder_decoder_loss.forward(wide_source, wide_target, params, config)
+    close(wide_loss, loss)
+    close_trees(
+        encoder_decoder_loss.backward(1.0, wide_cache), encoder_decoder_loss.backward(1.0, cache)
+    )
+
+
+@SETTINGS
+@given(data=st.data(), config=configs())
+def test_a_batch_equals_its_rows(data, config):
+    """Rows do not see each other: their logits are the same alone, and their gradients add up."""
+    params = random_params(config)
+    source, target = data.draw(batches(config))
+    y, cache = encoder_decoder.forward(source, target, params, config)
+    dy = cotangent(y)
+    dparams, _ = parameters.pack(encoder_decoder.backward(dy, cache))
+    total = np.zeros_like(dparams)
+    for b in range(len(source)):
+        row = slice(b, b + 1)
+        alone, cache = encoder_decoder.forward(source[row], target[row], params, config)
+        close(alone, y[row])
+        total += parameters.gather(encoder_decoder.backward(dy[row], cache))
+    close(total, dparams)
+
+
+# Layer norm
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_layer_norm_brings_rows_to_mean_0_and_variance_1(data, dtype):
+    """Before weight and bias; with what eps takes away where a row hardly varies."""
+    shape = (*data.draw(leading), data.draw(extents))
+    x = data.draw(floats(shape, dtype))
+    y, cache = layer_norm.forward(x, np.ones(shape[-1], dtype), np.zeros(shape[-1], dtype))
+    var = x.astype(np.float64).var(axis=-1)
+    tolerance = 1e-3 if dtype == np.float32 else 1e-10
+    close(y, cache.normed)
+    close(y.mean(axis=-1), np.zeros(shape[:-1], dtype), tolerance)
+    close(y.var(axis=-1), var / (var + 1e-5), tolerance)
+
+
+# Cross-entropy
+
+
+@st.composite
+def losses(draw, dtype):
+    """Logits ``(N, V)``, targets ``(N,)`` and a label smoothing."""
+    N, V = draw(extents), draw(st.integers(2, 5))
+    targets = draw(hnp_targets(N, V))
+    return draw(floats((N, V), dtype)), targets, draw(st.sampled_from([0.0, 0.1, 1.0]))
+
+
+def hnp_targets(N, V):
+    """``N`` targets from 0 to ``V - 1``."""
+    return st.lists(st.integers(0, V - 1), min_size=N, max_size=N).map(np.array)
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_cross_entropy_is_minus_log_softmax(data, dtype):
+    """The mean of ``-sum_j q_j log p_j``, with q as PyTorch smooths: 1 - e, and e / V more."""
+    logits, targets, smoothing = data.draw(losses(dtype))
+    N, V = logits.shape
+    q = (1 - smoothing) * np.eye(V)[targets] + smoothing / V  # (N, V)
+    p, _ = softmax.forward(logits.astype(np.float64))
+    loss, cache = cross_entropy.forward(logits, targets, label_smoothing=smoothing)
+    close(loss, -(q * np.log(p)).sum() / N)
+    close(cross_entropy.backward(1.0, cache), (p - q) / N)
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_ignored_rows_are_as_good_as_absent(data, dtype):
+    """In the loss, in the count that it is divided by, and in the gradient."""
+    logits, targets, smoothing = data.draw(losses(dtype))
+    counts = targets != 0
+    loss, cache = cross_entropy.forward(logits, targets, 0, smoothing)
+    expected, kept = cross_entropy.forward(logits[counts], targets[counts], None, smoothing)
+    close(loss, expected)
+    dlogits = cross_entropy.backward(1.0, cache)
+    assert not dlogits[~counts].any()
+    close(dlogits[counts], cross_entropy.backward(1.0, kept))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_row_counts(dtype):
+    """A batch of nothing but ignored rows has loss 0 and a gradient of zeros, not NaN."""
+    logits = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(dtype)
+    loss, cache = cross_entropy.forward(logits, np.full((2, 3), -100), -100, 0.1)
+    assert loss == 0
+    np.testing.assert_array_equal(cross_entropy.backward(1.0, cache), np.zeros((2, 3, 4)))
+
+
+# Embedding
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes)
+def test_repeated_ids_add_up(data, dtype):
+    """The gradient of a row is the sum over all places where its id stands."""
+    found = data.draw(ids(data.draw(extents), data.draw(extents), 4))
+    weight = data.draw(floats((4, data.draw(extents)), dtype))
+    y, cache = embedding.forward(found, weight)
+    np.testing.assert_array_equal(y, weight[found])
+    dy = data.draw(floats(y.shape, dtype))
+    expected = np.zeros_like(weight)
+    for place in np.ndindex(found.shape):
+        expected[found[place]] += dy[place]
+    close(embedding.backward(dy, cache), expected)
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dropout_drops_its_share(rate, dtype):
+    """About ``rate`` of all entries; the others are scaled, so the mean stays about the same."""
+    x = np.ones((400, 500), dtype)
+    y, _ = dropout.forward(x, rate, np.random.default_rng(0))
+    deviation = np.sqrt(rate * (1 - rate) / x.size)
+    assert abs((y == 0).mean() - rate) < 4 * deviation
+    assert abs(y.mean(dtype=np.float64) - 1) < 4 * deviation / (1 - rate)
+    np.testing.assert_allclose(y[y != 0], 1 / (1 - rate), rtol=1e-6)
+    neighbours = ((y[:, 1:] == 0) & (y[:, :-1] == 0)).mean()  # independent of each other
+    assert abs(neighbours - rate * rate) < 8 * deviation
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes, seed=seeds, rate=st.floats(0.01, 0.99))
+def test_dropout_goes_back_through_the_same_mask(data, dtype, seed, rate):
+    """An entry and its gradient are kept, and scaled, together."""
+    shape = (*data.draw(leading), data.draw(extents_or_0))
+    x, dy = data.draw(floats(shape, dtype)), data.draw(floats(shape, dtype))
+    y, cache = dropout.forward(x, rate, np.random.default_rng(seed))
+    dx = dropout.backward(dy, cache)
+    for found, given_ in ((y, x), (dx, dy)):
+        expected = np.where(cache.keep, given_ / (1 - rate), 0).astype(dtype)
+        np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_two_calls_of_dropout_draw_different_masks():
+    """Two calls with one generator; and the same seed gives the same two masks again."""
+
+    def two_masks():
+        rng = np.random.default_rng(0)
+        return [dropout.forward(np.ones((8, 8)), 0.5, rng)[1].keep for _ in range(2)]
+
+    first, second = two_masks()
+    assert (first != second).any()
+    np.testing.assert_array_equal([first, second], two_masks())
+
+
+@pytest.mark.parametrize("rate, seed", [(0.0, 0), (0.5, None)])
+def test_dropout_that_is_off_returns_its_argument(rate, seed):
+    """With rate 0, and without a generator; no number is drawn."""
+    rng = None if seed is None else np.random.default_rng(seed)
+    before = copy.deepcopy(rng)
+    x = np.ones((2, 3))
+    y, cache = dropout.forward(x, rate, rng)
+    assert y is x
+    assert cache.keep is None
+    np.testing.assert_array_equal(dropout.backward(2 * x, cache), 2 * x)
+    if rng is not None:
+        assert rng.bit_generator.state == before.bit_generator.state
