@@ -6,8 +6,8 @@
 
 Both sides train the same model on the same batch in float32: pre-norm, ReLU, tied output, Adam. The
 model in PyTorch (eager) is made of its own fast parts: query, key and value of self-attention in
-one product, fused scaled dot-product attention, fused Adam. The two take turns in one process, a few
-steps each, and the ratio is that of the medians. Each pair of (shape, threads, dropout) runs in a
+one product, fused scaled dot-product attention, fused Adam. The two take turns in one process, a
+few steps each, and the ratio is that of the medians. Each (shape, threads, dropout) runs in a
 process of its own. Without PyTorch only the times of this project are printed.
 
 The columns: the ratio (below 1: faster than PyTorch); milliseconds of both sides, to give an idea;
@@ -283,7 +283,7 @@ def main() -> None:
             except ImportError:
                 print("null")
         return
-    print("shape                          threads dropout  ratio   ours  torch  products   memory MB")
+    print(f"{'shape':<38} threads dropout ratio     ours    torch products  memory MB")
     for number in options.shapes:
         D, F, N, V, B, T, H = SHAPES[number]
         label = f"D {D}, F {F}, {N}+{N}, V {V}, B {B}, T {T}"
@@ -298,9 +298,10 @@ def main() -> None:
                 ratio = f"{t['ours'] / torch:5.2f}" if torch else "    -"
                 torch = f"{1e3 * torch:6.1f}" if torch else "     -"
                 memory = " / ".join("-" if m is None else f"{m:.0f}" for m in memory)
+                ours, products = 1e3 * t["ours"], t["products"] / t["ours"]
                 print(
-                    f"{label:<38} {threads}    {dropout:3.1f}  {ratio} {1e3 * t['ours']:6.1f} {torch}"
-                    f"     {t['products'] / t['ours']:4.0%}   {memory}",
+                    f"{label:<38} {threads:7} {dropout:7.1f} {ratio} {ours:8.1f} {torch:>8} "
+                    f"{products:8.0%}  {memory}",
                     flush=True,
                 )
 

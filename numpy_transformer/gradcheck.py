@@ -121,7 +121,7 @@ def gradcheck(
     name = name or getattr(op, "__name__", type(op).__name__).rpartition(".")[2]
     for function in ("forward", "backward"):
         if not callable(getattr(op, function, None)):
-            raise TypeError(f"{name} has no function {function!r}; a module needs forward, backward")
+            raise TypeError(f"{name} has no function {function!r}; it needs forward and backward")
     # Work on copies that may be changed, so that the caller's arrays stay as they are.
     args = tuple(_copy(arg) for arg in args)
     leaves = dict(_leaves(op, args))

@@ -2,9 +2,9 @@
 
 A tree is a nested dictionary with arrays at its leaves. The keys along the way to an array, joined
 by dots, are its name: ``decoder.layers.0.cross_attention.query.weight``. Gradients come as a tree
-with the same keys, and caches nest the same way, so one name finds a value (``find(params, name)``),
-its gradient (``find(dparams, name)``) and what was kept beside it (``find(cache, name)`` for the
-part of the name that names an operation).
+with the same keys, and caches nest the same way, so one name finds a value
+(``find(params, name)``), its gradient (``find(dparams, name)``) and what was kept beside it
+(``find(cache, name)`` for the part of the name that names an operation).
 
 ``pack`` lays all arrays of a tree into one vector and returns a tree of views into it. The
 optimizer, the clipping, the finite check and a checkpoint each work on that one vector; the model
@@ -14,7 +14,7 @@ reads the views and sees every change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,20 @@ import numpy as np
 Tree = dict[str, Any]  # str -> array or Tree
 
 
-def items(tree: Tree, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+def items(tree: Tree, prefix: str = "") -> list[tuple[str, np.ndarray]]:
     """The dotted name and the array of every leaf, in the order in which the tree was built.
 
     >>> tree = {"norm": {"weight": np.ones(2)}, "output": {"bias": np.zeros(3)}}
     >>> [(name, array.shape) for name, array in items(tree)]
     [('norm.weight', (2,)), ('output.bias', (3,))]
     """
+    found = []
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from items(value, f"{prefix}{key}.")
+            found += items(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            found.append((prefix + key, value))
+    return found
 
 
 def find(tree: Any, name: str) -> Any:
@@ -142,7 +144,8 @@ def xavier_uniform(
     return rng.uniform(-bound, bound, shape).astype(dtype)
 
 
-def _map(tree: Tree, function) -> Tree:
+def _map(tree: Tree, function: Callable[[np.ndarray], np.ndarray]) -> Tree:
+    """A tree with the same keys and what ``function`` makes of each array."""
     return {
         key: _map(value, function) if isinstance(value, dict) else function(value)
         for key, value in tree.items()

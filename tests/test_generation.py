@@ -1,4 +1,4 @@
-"""Decoding: what is kept changes nothing, batches change nothing, and beam search finds the best."""
+"""Decoding: keeping keys and values changes nothing, nor do batches; beam search finds the best."""
 
 from __future__ import annotations
 

@@ -8,13 +8,10 @@ import pytest
 from numpy_transformer import parameters, points
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
 
-CONFIG = encoder_decoder.preset("tiny", source_vocab=11, target_vocab=13, N=2, d_model=8, h=2)
-
 
 def model(seed=0, **settings):
-    config = encoder_decoder.preset(
-        "tiny", **{"source_vocab": 11, "target_vocab": 13, "d_model": 8, "d_ff": 12, "h": 2} | settings
-    )
+    sizes = {"source_vocab": 11, "target_vocab": 13, "d_model": 8, "d_ff": 12, "h": 2}
+    config = encoder_decoder.preset("tiny", **sizes | settings)
     return config, encoder_decoder.init(np.random.default_rng(seed), config)
 
 
@@ -93,7 +90,7 @@ def test_all_parameters_have_the_dtype_of_the_settings(dtype):
 
 
 def test_initial_weights_are_those_of_nn_transformer():
-    """Bounds of PyTorch's: query, key, value as one (D, 3D) matrix; feed-forward biases by fan-in."""
+    """PyTorch's bounds: query, key, value as one (D, 3D) matrix; feed-forward biases by fan-in."""
     config, params = model(d_model=64, d_ff=96, h=4)
     D, F = config.d_model, config.d_ff
     layer = params["decoder"]["layers"]["1"]

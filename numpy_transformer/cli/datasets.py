@@ -1,4 +1,4 @@
-"""The pairs of a run: of a built-in task or from files, described so that they can be found again."""
+"""The pairs of a run: of a built-in task or from files, described so that they are found again."""
 
 from __future__ import annotations
 
@@ -34,10 +34,19 @@ class Dataset(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that say what to train on."""
     group = parser.add_argument_group("data")
-    tasks = "; ".join(f"{name}: {task.description}" for name, task in TASKS.items())
-    group.add_argument("--task", choices=TASKS, help=f"a built-in task (default: dates). {tasks}")
+    tasks = " ".join(f"{name}: {task.description}" for name, task in TASKS.items())
     group.add_argument(
-        "--pairs", type=int, default=50_000, help="training pairs of a built-in task (%(default)s)"
+        "--task",
+        choices=TASKS,
+        metavar="NAME",
+        help=f"a built-in task: {', '.join(TASKS)} (default: dates). {tasks}",
+    )
+    group.add_argument(
+        "--pairs",
+        type=int,
+        default=50_000,
+        metavar="N",
+        help="training pairs of a built-in task (%(default)s)",
     )
     group.add_argument(
         "--data",

@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
             point.op, *point.args, seed=options.seed, zero=point.zero, name=name, **point.settings
         )
         if options.brief and report.ok:
-            print(f"{name:<40} {len(report.gradients):3} gradients  {report.error:8.1e}", flush=True)
+            line = f"{name:<40} {len(report.gradients):3} gradients  {report.error:8.1e}"
+            print(line, flush=True)
         else:
             print(report.table(), flush=True)
         gradients += len(report.gradients)
@@ -47,8 +48,9 @@ def run(options: argparse.Namespace) -> int:
         wrong += [f"{name}: {g.name}" for g in report.gradients if not g.ok]
     verdict = f"{len(wrong)} WRONG" if wrong else "all right"
     print(
-        f"\n{gradients} gradients of {len(chosen)} modules and settings: {verdict}; largest relative "
-        f"error {worst:.1e}, allowed {TOLERANCE:.0e}; {time.monotonic() - start:.0f} s"
+        f"\n{gradients} gradients of {len(chosen)} modules and settings: {verdict}; "
+        f"largest relative error {worst:.1e}, allowed {TOLERANCE:.0e}; "
+        f"{time.monotonic() - start:.0f} s"
     )
     for name in wrong:
         print(f"  wrong: {name}")

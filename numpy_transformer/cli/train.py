@@ -38,7 +38,7 @@ TRAINING = {"steps": 2000, "lr": 3e-3, "warmup": 100, "batch_tokens": 1500, "eva
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
     parser.add_argument(
-        "--run", metavar="FOLDER", help="where to keep the run (default: runs/ and its task or file)"
+        "--run", metavar="FOLDER", help="where to keep the run (default: runs/, then task or file)"
     )
     parser.add_argument(
         "--resume",
@@ -50,44 +50,51 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     datasets.add_options(parser)
 
-    group = parser.add_argument_group("model")
-    options = [
-        ("--preset", str, None, "'tiny' or 'base' (the paper's table 3); options below go before it"),
-        ("--N", int, "N", "layers in the encoder, and in the decoder"),
-        ("--d-model", int, "d_model", "width"),
-        ("--d-ff", int, "d_ff", "width of the feed-forward networks"),
-        ("--h", int, "h", "heads; they have to divide the width"),
-        ("--dropout", float, "P_drop", "dropout on sub-layer outputs and embeddings"),
-        ("--attention-dropout", float, "attention_dropout", "dropout on attention weights"),
-        ("--activation-dropout", float, "activation_dropout", "dropout on hidden units"),
-        ("--label-smoothing", float, "epsilon_ls", "label smoothing"),
-        ("--norm", str, "norm", "place of the layer norms: 'pre', or 'post' as in the paper"),
-        ("--activation", str, "activation", "'relu', 'gelu' or 'gelu_tanh'"),
-        ("--positions", str, "positions", "'sinusoidal' or 'learned'"),
-        ("--max-length", int, "max_length", "longest sequence (default: the data's, and a quarter)"),
-        ("--dtype", str, "dtype", "'float32', or 'float64': exact and half as fast"),
-    ]
     model = {field.name: field.default for field in fields(Config)} | MODEL
-    for flag, kind, field, text in options:
-        default = "" if field in (None, "max_length") else f" ({model[field]})"
-        group.add_argument(flag, type=kind, dest=field or "preset", help=text + default)
+    group = parser.add_argument_group("model")
+    text = "'tiny' or 'base' (the paper's table 3); the options below override it"
+    group.add_argument("--preset", metavar="NAME", help=text)
+    for flag, kind, field, text in MODEL_OPTIONS:
+        default = "" if field == "max_length" else f" ({model[field]})"
+        group.add_argument(flag, type=kind, dest=field, metavar=_KIND[kind], help=text + default)
 
-    group = parser.add_argument_group("training")
-    options = [
-        ("--steps", int, "steps", "steps in all"),
-        ("--lr", float, "lr", "the largest learning rate"),
-        ("--schedule", str, "schedule", "'constant', 'inverse-square-root' (the paper) or 'cosine'"),
-        ("--warmup", int, "warmup", "steps until the learning rate is largest"),
-        ("--beta2", float, "beta2", "Adam's memory of squares"),
-        ("--weight-decay", float, "weight_decay", "AdamW's decay of weights"),
-        ("--clip", float, "clip", "largest global norm of a gradient; 0: no clipping"),
-        ("--batch-tokens", int, "batch_tokens", "tokens in a batch, padding included"),
-        ("--evaluate-every", int, "evaluate_every", "steps between evaluations, with a checkpoint"),
-        ("--seed", int, "seed", "of weights, data and dropout; the same seed, the same run"),
-    ]
     training = {field.name: field.default for field in fields(Settings)} | TRAINING
-    for flag, kind, field, text in options:
-        group.add_argument(flag, type=kind, dest=field, help=f"{text} ({training[field]})")
+    group = parser.add_argument_group("training")
+    for flag, kind, field, text in TRAINING_OPTIONS:
+        text = f"{text} ({training[field]})"
+        group.add_argument(flag, type=kind, dest=field, metavar=_KIND[kind], help=text)
+
+
+_KIND = {int: "N", float: "X", str: "NAME"}
+
+# Flag, type, field of the settings, help.
+MODEL_OPTIONS = [
+    ("--N", int, "N", "layers in the encoder, and in the decoder"),
+    ("--d-model", int, "d_model", "width"),
+    ("--d-ff", int, "d_ff", "width of the feed-forward networks"),
+    ("--h", int, "h", "heads; they have to divide the width"),
+    ("--dropout", float, "P_drop", "dropout on sub-layer outputs and embeddings"),
+    ("--attention-dropout", float, "attention_dropout", "dropout on attention weights"),
+    ("--activation-dropout", float, "activation_dropout", "dropout on hidden units"),
+    ("--label-smoothing", float, "epsilon_ls", "label smoothing"),
+    ("--norm", str, "norm", "place of the layer norms: 'pre', or 'post' as in the paper"),
+    ("--activation", str, "activation", "'relu', 'gelu' or 'gelu_tanh'"),
+    ("--positions", str, "positions", "'sinusoidal' or 'learned'"),
+    ("--max-length", int, "max_length", "longest sequence (default: the data's plus a quarter)"),
+    ("--dtype", str, "dtype", "'float32', or 'float64': more digits, half the speed"),
+]
+TRAINING_OPTIONS = [
+    ("--steps", int, "steps", "steps in all"),
+    ("--lr", float, "lr", "the largest learning rate"),
+    ("--schedule", str, "schedule", "'constant', 'inverse-square-root' (paper) or 'cosine'"),
+    ("--warmup", int, "warmup", "steps until the learning rate is largest"),
+    ("--beta2", float, "beta2", "Adam's memory of squares"),
+    ("--weight-decay", float, "weight_decay", "AdamW's decay of weights"),
+    ("--clip", float, "clip", "largest global norm of a gradient; 0: no clipping"),
+    ("--batch-tokens", int, "batch_tokens", "tokens in a batch, padding included"),
+    ("--evaluate-every", int, "evaluate_every", "steps between evaluations, with a checkpoint"),
+    ("--seed", int, "seed", "of weights, data and dropout; the same seed, the same run"),
+]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -172,7 +179,7 @@ def _resumed(options):
     others = {
         name
         for name, value in vars(options).items()
-        if name not in ("resume", "run_command") and value != _DEFAULTS().get(name)
+        if name not in ("resume", "run_command") and value != _defaults().get(name)
     }
     if others:
         raise ValueError(
@@ -188,7 +195,7 @@ def _resumed(options):
     return folder, dataset, runs.model_of(saved), settings, saved
 
 
-def _DEFAULTS() -> dict:
+def _defaults() -> dict:
     """The values of all options where none is given."""
     parser = argparse.ArgumentParser()
     add_options(parser)
@@ -248,7 +255,8 @@ def _summary(folder: Path, dataset: datasets.Dataset, seconds: float) -> None:
     model, _ = runs.load(str(folder))
     held_out = references(dataset.held_out)
     found, answers = model.accuracy(held_out)
-    print(f"\ntrained in {duration(seconds)}; the best checkpoint on {found.count:,} held-out sources:")
+    print(f"\ntrained in {duration(seconds)}")
+    print(f"the best checkpoint on {found.count:,} held-out sources:")
     print(f"  exact match       {found.exact_match:8.2%}")
     print(f"  token error rate  {found.token_error_rate:8.2%}\n")
     examples = list(zip(held_out.items(), answers))

@@ -19,7 +19,7 @@ from numpy_transformer.data.vocabulary import pad
 class Batches:
     """Pairs of sequences of ids, cut into batches of at most ``batch_tokens`` padded tokens.
 
-    >>> batches = Batches([[5], [6, 7], [8]], [[1, 2], [1, 9, 2], [1, 4, 2]], batch_tokens=8, seed=0)
+    >>> batches = Batches([[5], [6, 7], [8]], [[1, 2], [1, 9, 2], [1, 4, 2]], 8, seed=0)
     >>> batches.count(epoch=0)
     2
     >>> source, target = batches.at(epoch=0, index=1)

@@ -42,7 +42,7 @@ def beam(
     width: int = 4,
     alpha: float = 0.6,
 ) -> list[list[Hypothesis]]:
-    """For each row of ``source (B, S)`` its answers, best first, at least one and at most ``width``.
+    """For each row of ``source (B, S)`` its answers, best first, one to ``width`` of them.
 
     Only the first is certain to be the best that the beam holds; the others are what was finished
     when the search ended. Where nothing was finished within ``limit`` tokens (``<eos>`` included)

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_transformer.ops import dropout, embedding, positions as positions_op
+from numpy_transformer.ops import dropout, embedding
+from numpy_transformer.ops import positions as positions_op
 
 
 class Cache(NamedTuple):

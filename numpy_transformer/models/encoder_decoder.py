@@ -6,8 +6,8 @@ Forward::
     h      = decoder(embed(target), memory)
     logits = h W_out                              tied: W_out = the target embeddings, transposed
 
-``logits[:, t]`` predicts the token after ``target[:, t]``, seeing no later one. Padding (``pad_id``)
-is hidden from every attention.
+``logits[:, t]`` predicts the token after ``target[:, t]``, seeing no later one. Padding
+(``pad_id``) is hidden from every attention.
 
 Backward: the same steps in reverse. Where embeddings are tied, one array is used in up to three
 places, and its gradient is the sum of what comes from each.

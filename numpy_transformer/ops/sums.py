@@ -7,6 +7,7 @@ matrix library adds many numbers at once where ``np.sum`` over a short axis goes
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def over_last(x: np.ndarray) -> np.ndarray:
     array([[3.],
            [7.]])
     """
-    return x @ np.ones((x.shape[-1], 1), x.dtype)  # (..., 1)
+    return x @ _ones(x.shape[-1], x.dtype)[:, None]  # (..., 1)
 
 
 def over_rows(x: np.ndarray) -> np.ndarray:
@@ -28,4 +29,12 @@ def over_rows(x: np.ndarray) -> np.ndarray:
     array([4., 6.])
     """
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # (N, D)
-    return np.ones(len(rows), x.dtype) @ rows  # (D,)
+    return _ones(len(rows), x.dtype) @ rows  # (D,)
+
+
+@lru_cache(maxsize=256)
+def _ones(count: int, dtype: np.dtype) -> np.ndarray:
+    """A vector of ones: a constant, made once for each size and kept."""
+    ones = np.ones(count, dtype)
+    ones.setflags(write=False)
+    return ones

@@ -31,7 +31,6 @@ from numpy_transformer.training.checkpoint import Checkpoint, CheckpointError
 from numpy_transformer.training.optimizers import adamw, clip_by_global_norm
 from numpy_transformer.training.progress import Progress, duration
 
-
 LOG_EVERY = 50  # steps between two lines in metrics.jsonl
 
 
@@ -135,16 +134,10 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
     """
     schedule = schedules.make(settings.schedule, settings.lr, settings.warmup, settings.steps)
     gradient = np.empty_like(state.weights)
-    start, start_step, seconds_before = time.monotonic(), state.step, state.seconds
-    tokens, tokens_since = 0, start
-    losses: list[float] = []
-
-    def clock() -> float:
-        state.seconds = seconds_before + time.monotonic() - start
-        return state.seconds
+    meter = _Meter(state, settings.steps)
 
     def save(best: bool) -> None:
-        clock()
+        state.seconds = meter.seconds()
         saved = state.to_checkpoint(task.describe, task.vocabularies)
         checkpoint.save(run, saved, best)
 
@@ -153,37 +146,71 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
             batch = _next_batch(state, task.batches)
             lr = schedule(state.step + 1)
             loss, norm = _step(state, task, batch, gradient, lr, settings.clip)
-            losses.append(loss)
-            tokens += sum(np.count_nonzero(ids) for ids in batch)
+            meter.add(loss, batch)
             last = state.step == settings.steps
-            evaluating = state.step % settings.evaluate_every == 0 or last
-            logging = evaluating or state.step % LOG_EVERY == 0
-            if logging:
-                measured = {"loss": float(np.mean(losses)), "lr": lr, "gradient_norm": norm}
-                _log(run, state, clock(), measured)
-                losses.clear()
-            if progress.due() or evaluating:
-                now = time.monotonic()
-                rate = tokens / max(now - tokens_since, 1e-9)
-                tokens, tokens_since = 0, now
-                left = (now - start) / (state.step - start_step) * (settings.steps - state.step)
-                progress.status(
-                    f"step {state.step:,}/{settings.steps:,}  loss {loss:.4f}  "
-                    f"lr {lr:.2e}  {rate:,.0f} tokens/s  {duration(left)} left"
-                )
+            evaluating = last or state.step % settings.evaluate_every == 0
+            if evaluating or state.step % LOG_EVERY == 0:
+                values = {"lr": lr, "gradient_norm": norm} | meter.read()
+                _log(run, state, meter.seconds(), values)
+            if evaluating or progress.due():
+                progress.status(meter.line(state.step, loss, lr))
             if evaluating:
                 result = task.evaluate(state.params)
                 best = state.best is None or task.better(result, state.best)
                 state.best = result if best else state.best
-                _log(run, state, clock(), result)
+                _log(run, state, meter.seconds(), result)
                 parts = "  ".join(f"{name.replace('_', ' ')} {v:.4f}" for name, v in result.items())
-                progress.message(f"step {state.step:,}: held out: {parts}{'  (best)' if best else ''}")
+                mark = "  (best)" if best else ""
+                progress.message(f"step {state.step:,}: held out: {parts}{mark}")
                 save(best)
-                tokens_since = time.monotonic()
+                meter.restart()
             if interrupted() and not last:
                 save(best=False)
                 return False
     return True
+
+
+class _Meter:
+    """Time, speed and mean loss."""
+
+    def __init__(self, state: State, steps: int) -> None:
+        self.first_step, self.steps = state.step, steps
+        self.seconds_before = state.seconds
+        self.start = time.monotonic()
+        self.losses: list[float] = []  # since the last reading
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin to measure the speed anew, so that an evaluation does not count."""
+        self.since, self.tokens = time.monotonic(), 0
+
+    def add(self, loss: float, batch: tuple[np.ndarray, ...]) -> None:
+        """Count a step; padding is no token."""
+        self.losses.append(loss)
+        self.tokens += sum(int(np.count_nonzero(ids)) for ids in batch)
+
+    def seconds(self) -> float:
+        """Of training, evaluation and earlier sessions included."""
+        return self.seconds_before + time.monotonic() - self.start
+
+    def speed(self) -> float:
+        """Tokens a second."""
+        return self.tokens / max(time.monotonic() - self.since, 1e-9)
+
+    def read(self) -> dict[str, float]:
+        """The mean loss since the last reading, and the speed."""
+        mean = float(np.mean(self.losses))
+        self.losses.clear()
+        return {"loss": mean, "tokens_per_second": round(self.speed(), 1)}
+
+    def line(self, step: int, loss: float, lr: float) -> str:
+        """Where things stand, in one line."""
+        elapsed = time.monotonic() - self.start
+        left = elapsed / (step - self.first_step) * (self.steps - step)
+        return (
+            f"step {step:,}/{self.steps:,}  loss {loss:.4f}  lr {lr:.2e}  "
+            f"{self.speed():,.0f} tokens/s  {duration(left)} left"
+        )
 
 
 def _step(state, task, batch, gradient, lr, clip) -> tuple[float, float]:
