@@ -83,13 +83,18 @@ def pack(tree: Tree) -> tuple[np.ndarray, Tree]:
     return vector, views(vector, tree)
 
 
-def gather(tree: Tree, out: np.ndarray | None = None) -> np.ndarray:
+def gather(tree: Tree, out: np.ndarray | None = None, like: Tree | None = None) -> np.ndarray:
     """Copy all arrays of a tree, one after the other, into one vector (into ``out`` if given).
+
+    In the order of the tree, or in that of ``like``, a tree with the same names.
 
     >>> gather({"weight": np.ones((2, 2)), "bias": np.zeros(2)})
     array([1., 1., 1., 1., 0., 0.])
     """
-    return np.concatenate([array.reshape(-1) for _, array in items(tree)], out=out)
+    arrays = items(tree)
+    if like is not None:
+        arrays = items(from_items(dict(arrays), like))
+    return np.concatenate([array.reshape(-1) for _, array in arrays], out=out)
 
 
 def views(vector: np.ndarray, like: Tree) -> Tree:

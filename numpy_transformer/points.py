@@ -135,7 +135,7 @@ def _dropout(rng):
 
 def _attention(rng):
     query, key = _normal(rng, B, H, T, K), _normal(rng, B, H, S, K)
-    value = _normal(rng, B, H, S, K + 1)
+    value = _normal(rng, B, H, S, K + 3)
     return Point(attention, (query, key, value, _mask(rng, B, 1, T, S), RATE, _generator(rng)))
 
 

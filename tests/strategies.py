@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from numpy_transformer import parameters, points

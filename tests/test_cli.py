@@ -39,6 +39,8 @@ def folder(tmp_path_factory):
     status, output, _ = run(["train", *data, "--run", "run", *FAST], folder)
     assert status == 0, output
     (folder / "output").write_text(output)
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "metrics.jsonl").write_text("mine")
     return folder
 
 
@@ -163,11 +165,18 @@ def test_input_that_is_not_utf_8_is_refused(command):
         (["evaluate", "--run", "run", "none.tsv"], "none.tsv cannot be read: No such file"),
         (["train", "--data", "none.tsv"], "none.tsv cannot be read: No such file"),
         (["train", "--resume", "none"], "there is no folder none"),
-        (["train", "--resume", "run", "--lr", "1"], "takes all settings from the run; .* out lr"),
+        (["train", "--resume", "run", "--lr", "1"], "takes all settings from the run; leave out --lr"),
         (["train", "--run", "run"], r"run holds a run already\. Go on with it \(--resume run\)"),
         (["train", "--run", "run/step-00000250"], "exists and is not a run"),
         (["train", "--task", "copy", "--data", "train.tsv"], "--task or --data, not both"),
         (["train", "--valid", "valid.tsv"], "--valid goes with --data"),
+        (["train", "--data", "train.tsv", "--pairs", "9"], "--pairs goes with a built-in task"),
+        (["train", "--source-unit", "tokens"], "--source-unit goes with --data"),
+        (["train", "--seed", "-1"], "--seed is -1, expected at least 0"),
+        (["train", "--clip", "nan"], "clip is nan, expected at least 0"),
+        (["train", "--run", "foreign", "--overwrite"], "foreign exists and is not a run"),
+        (["predict", "--run", "run", "--length-penalty", "nan"], "--length-penalty is nan"),
+        (["predict", "--run", "run", "--lines", "0"], "--lines is 0, expected at least 1"),
         (["train", "--h", "5"], "h=5 heads do not divide d_model=64"),
         (["train", "--dropout", "1.5"], "P_drop=1.5, expected at least 0 and below 1"),
         (["train", "--lr", "0"], "lr is 0.0, expected above 0"),
@@ -240,7 +249,14 @@ def test_overwrite_replaces_a_run(command, folder):
     data = ["--task", "copy", "--pairs", "100", "--run", "twice", *FAST, "--steps", "2"]
     assert command("train", *data)[0] == 0
     assert command("train", *data)[0] == 2
+    (folder / "twice" / "notes.txt").write_text("mine")
+    (folder / "twice" / "step-notes").mkdir()
+    # Refused before anything is removed.
+    assert command("train", *data, "--overwrite", "--batch-tokens", "0")[0] == 2
+    assert (folder / "twice" / "checkpoints.json").exists()
     assert command("train", *data, "--overwrite", "--seed", "1")[0] == 0
+    # What a run did not make stays.
+    assert (folder / "twice" / "notes.txt").exists() and (folder / "twice" / "step-notes").exists()
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS if task != "copy"])
@@ -248,6 +264,22 @@ def test_every_built_in_task_can_be_trained(command, task):
     arguments = ["--task", task, "--pairs", "100", "--run", f"task-{task}"]
     status, output, _ = command("train", *arguments, *FAST, "--steps", "2")
     assert status == 0 and "1,000 held-out sources" in output
+
+
+def test_evaluate_warns_of_unknown_characters(command):
+    Path("unknown.tsv").write_text("a?\ta\n")
+    _, output, error = command("evaluate", "--run", "run", "unknown.tsv")
+    assert "exact match" in output and "read as <unk>: '?'" in error
+
+
+def test_settings_without_data_are_refused(command, folder):
+    shutil.copytree(folder / "run", folder / "nodata")
+    path = folder / "nodata" / "step-00000250" / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["data"] = {}
+    path.write_text(json.dumps(settings))
+    status, _, error = command("evaluate", "--run", "nodata")
+    assert status == 2 and "the settings do not describe any data" in error
 
 
 def test_gradcheck_prints_a_line_per_gradient(command):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from strategies import (
     EVERY_CALL,
     FEW,
     LONGEST,
     SETTINGS,
+    cast,
     configs,
     dtypes,
     extents,
@@ -37,15 +39,18 @@ from numpy_transformer.ops import (
     softmax,
 )
 
-EXACT = {np.float32: 2e-5, np.float64: 1e-12}  # tolerances, by precision
+# What rounding may amount to. A layer norm of a row that hardly varies multiplies it, and in
+# float32 too much so: layers and models are compared in float64.
+ROUNDING = {np.float32: 1e-4, np.float64: 1e-9}
 
 
 def close(actual, expected, tolerance=None):
     """Equal but for rounding, which is measured against the largest entry, and against 1."""
     assert actual.shape == expected.shape
-    tolerance = tolerance or EXACT[actual.real.dtype.type]
+    if tolerance is None:
+        tolerance = max(ROUNDING[array.dtype.type] for array in (actual, expected))
     largest = max(1, np.abs(expected).max(initial=0))
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * largest)
+    assert np.abs(actual - expected).max(initial=0) <= tolerance * largest
 
 
 def close_trees(actual, expected):
@@ -159,7 +164,7 @@ def test_nothing_is_changed(name, data):
 @given(data=st.data())
 def test_backward_is_linear(name, data):
     """No gradient comes of a ``dy`` of zero, and those of a sum are the sums."""
-    point = data.draw(EVERY_CALL[name])
+    point = cast(data.draw(EVERY_CALL[name]), np.float64)
     y, cache = forward(point)
     dy_1, dy_2 = cotangent(y, 1), cotangent(y, 2)
     zero = backward(point, np.zeros_like(dy_1), cache)
@@ -188,13 +193,12 @@ def _read_only(array):
     return array
 
 
-@pytest.mark.parametrize("layout", [_fortran, _strided, _reversed, _read_only])
 @every_call
 @FEW
-@given(data=st.data())
-def test_memory_layout_does_not_matter(name, layout, data):
+@given(data=st.data(), layout=st.sampled_from([_fortran, _strided, _reversed, _read_only]))
+def test_memory_layout_does_not_matter(name, data, layout):
     """Arrays that are not contiguous, or may not be written to, give the same results."""
-    point = data.draw(EVERY_CALL[name])
+    point = cast(data.draw(EVERY_CALL[name]), np.float64)
     y, cache = forward(point)
     expected = backward(point, cotangent(y), cache)
     point = point._replace(args=tuple(mapped(arg, layout) for arg in point.args))
@@ -214,8 +218,8 @@ def complex_step(point, directions, dy):
     Nothing is subtracted, so no digit is lost. Source: Squire and Trapp 1998, "Using Complex
     Variables to Estimate Derivatives of Real Functions".
     """
-    moved = {leaf: array + 1j * STEP * directions[leaf] for leaf, array in leaves(point).items()
-             if leaf in directions}
+    arrays = leaves(point)
+    moved = {leaf: arrays[leaf] + 1j * STEP * directions[leaf] for leaf in directions}
     y, _ = forward(with_leaves(point, moved))
     assert y.dtype == np.complex128
     return (dy * y.imag).sum() / STEP
@@ -282,7 +286,7 @@ def attentions(draw, dtype):
     """Query, key, value and a mask of every score, some of whose rows allow nothing."""
     rows, T, S, K, Kv = draw(leading), *(draw(extents) for _ in range(4))
     shapes = [(*rows, T, K), (*rows, S, K), (*rows, S, Kv)]
-    return *(draw(floats(shape, dtype)) for shape in shapes), draw(masks((*rows, T, S)))
+    return *(draw(floats(shape, dtype, 2)) for shape in shapes), draw(masks((*rows, T, S)))
 
 
 def attend(query, key, value, mask):
@@ -463,13 +467,8 @@ def test_layer_norm_brings_rows_to_mean_0_and_variance_1(data, dtype):
 def losses(draw, dtype):
     """Logits ``(N, V)``, targets ``(N,)`` and a label smoothing."""
     N, V = draw(extents), draw(st.integers(2, 5))
-    targets = draw(hnp_targets(N, V))
+    targets = draw(hnp.arrays(int, N, elements=st.integers(0, V - 1)))
     return draw(floats((N, V), dtype)), targets, draw(st.sampled_from([0.0, 0.1, 1.0]))
-
-
-def hnp_targets(N, V):
-    """``N`` targets from 0 to ``V - 1``."""
-    return st.lists(st.integers(0, V - 1), min_size=N, max_size=N).map(np.array)
 
 
 @SETTINGS

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numpy_transformer import parameters
 from numpy_transformer.cli import main
 from numpy_transformer.data.batches import Batches
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
@@ -73,7 +74,7 @@ def wait_for(condition, process):
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(whole_run, tmp_path):
     rng = random.Random(0)
     command = [*SMALL, "--run", "run"]
-    for name in ("step-00000010", "step-00000020", "step-00000040"):
+    for name in ("step-00000000", "step-00000010", "step-00000020", "step-00000040"):
         process = start(*command, cwd=tmp_path)
         wait_for(lambda name=name: _index(tmp_path / "run").get("last", "") >= name, process)
         time.sleep(rng.uniform(0, 0.1))
@@ -197,7 +198,6 @@ def test_the_best_checkpoint_is_kept_apart_from_the_last(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-00000040", "step-00000060"]
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid", "ignore:divide")
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_parameter(tmp_path):
     state, task, settings = small_task(tmp_path)
     trainer.train(state, task, settings, tmp_path, quiet())
@@ -237,6 +237,27 @@ def test_a_run_that_diverges_is_stopped_by_the_command(tmp_path, monkeypatch, ca
     error = capsys.readouterr().err
     assert status == 2
     assert "try a smaller learning rate" in error and "Traceback" not in error
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    state, task, settings = small_task(tmp_path, steps=20, evaluate_every=1, lr=1e30, clip=0.0)
+    with pytest.raises(trainer.NotFinite, match="try a smaller learning rate"):
+        trainer.train(state, task, settings, tmp_path, quiet())
+    for which in ("last", "best"):
+        for name, array in checkpoint.load(tmp_path, which).weights.items():
+            assert np.isfinite(array).all(), name
+
+
+def test_gradients_are_gathered_by_name():
+    """A tree of parameters in another order still gets each weight its own gradient."""
+    state, task, settings = small_task(None)
+    _, cache = encoder_decoder_loss.forward(*task.batches.at(0, 0), state.params, task.config)
+    dparams = encoder_decoder_loss.backward(1.0, cache)
+    turned = dict(reversed(state.params.items()))
+    vector = parameters.gather(dparams, like=turned)
+    for name, where in parameters.slices(turned).items():
+        expected = parameters.find(dparams, name)
+        np.testing.assert_array_equal(vector[where].reshape(expected.shape), expected)
 
 
 def test_files_are_replaced_whole(tmp_path, monkeypatch):

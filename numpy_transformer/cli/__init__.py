@@ -19,7 +19,10 @@ A Transformer in pure NumPy: train it, use it, and check every gradient in it.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit status: 0, 1 (a gradient is wrong), 2 (refused)."""
+    """Run one command; return the exit status.
+
+    0: done; 1: a gradient is wrong; 2: refused, with a sentence; 130: stopped by Ctrl-C.
+    """
     from numpy_transformer.cli import evaluate, gradcheck, predict, train
 
     parser = argparse.ArgumentParser(
@@ -50,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except (ValueError, ArithmeticError, OSError) as error:
         print(f"numpy-transformer: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"numpy-transformer: too large for this machine: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nnumpy-transformer: stopped", file=sys.stderr)

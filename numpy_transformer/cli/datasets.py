@@ -11,6 +11,12 @@ from numpy_transformer.data import pairs as pairs_module
 from numpy_transformer.data.pairs import Pair
 from numpy_transformer.data.tasks import TASKS
 from numpy_transformer.data.vocabulary import UNITS
+from numpy_transformer.training.checkpoint import CheckpointError
+
+
+PAIRS = 50_000  # to train on, of a built-in task
+HELD_OUT = 1000  # of a built-in task
+HELD_OUT_SHARE = 0.05  # of the sources in a file
 
 
 class Dataset(NamedTuple):
@@ -44,9 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pairs",
         type=int,
-        default=50_000,
         metavar="N",
-        help="training pairs of a built-in task (%(default)s)",
+        help=f"training pairs of a built-in task ({PAIRS})",
     )
     group.add_argument(
         "--data",
@@ -60,17 +65,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--held-out",
         type=float,
-        default=0.05,
         metavar="SHARE",
-        help="the share of the sources in --data to hold out (%(default)s)",
+        help=f"the share of the sources in --data to hold out ({HELD_OUT_SHARE})",
     )
     for side in ("source", "target"):
         group.add_argument(
             f"--{side}-unit",
             choices=UNITS,
-            default="characters",
             help=f"what a {side} is made of: characters, or tokens with spaces between them "
-            "(%(default)s)",
+            f"({UNITS[0]})",
         )
 
 
@@ -78,13 +81,21 @@ def from_options(options: argparse.Namespace) -> Dataset:
     """The data that the options ask for."""
     if options.data and options.task:
         raise ValueError("give --task or --data, not both")
-    if options.valid and not options.data:
-        raise ValueError("--valid goes with --data; a built-in task holds out pairs of its own")
+    if options.valid and options.held_out is not None:
+        raise ValueError("give --valid or --held-out, not both")
+    if options.data and options.pairs is not None:
+        raise ValueError("--pairs goes with a built-in task; --data is used whole")
     if not options.data:
+        for name in ("valid", "held_out", "source_unit", "target_unit"):
+            if getattr(options, name) is not None:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} goes with --data; a built-in task is made of "
+                    "characters and holds out pairs of its own"
+                )
         return load(
             {
                 "task": options.task or "dates",
-                "pairs": options.pairs,
+                "pairs": PAIRS if options.pairs is None else options.pairs,
                 "seed": options.seed,
                 "source_unit": "characters",
                 "target_unit": "characters",
@@ -94,8 +105,8 @@ def from_options(options: argparse.Namespace) -> Dataset:
         "data": str(Path(options.data).resolve()),
         "data_sha256": _sha256(options.data),
         "seed": options.seed,
-        "source_unit": options.source_unit,
-        "target_unit": options.target_unit,
+        "source_unit": options.source_unit or UNITS[0],
+        "target_unit": options.target_unit or UNITS[0],
     }
     if options.valid:
         description |= {
@@ -103,18 +114,28 @@ def from_options(options: argparse.Namespace) -> Dataset:
             "valid_sha256": _sha256(options.valid),
         }
     else:
-        description["held_out"] = options.held_out
+        description["held_out"] = HELD_OUT_SHARE if options.held_out is None else options.held_out
     return load(description)
-
-
-HELD_OUT = 1000  # pairs of a built-in task
 
 
 def load(description: dict[str, Any]) -> Dataset:
     """The data that a description stands for; ``ValueError`` where a file has changed or gone."""
+    try:
+        return _load(description)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"the settings do not describe any data: {error!r}") from error
+
+
+def _load(description: dict[str, Any]) -> Dataset:
     seed = description["seed"]
     if "task" in description:
         train, held_out = TASKS[description["task"]].pairs(description["pairs"], HELD_OUT, seed)
+        digest = hashlib.sha256(repr((train, held_out)).encode()).hexdigest()
+        if description.setdefault("pairs_sha256", digest) != digest:
+            raise ValueError(
+                f"the pairs of the task {description['task']} are not those that the run was "
+                "started with: this version of NumPy draws others. Use that one, or train anew."
+            )
         return Dataset(train, held_out, description)
     for name in ("data", "valid"):
         if name in description and _sha256(description[name]) != description[f"{name}_sha256"]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 
 from numpy_transformer.cli import datasets, runs
@@ -33,7 +34,15 @@ def run(options: argparse.Namespace) -> int:
     model, settings = runs.load(options.run)
     pairs = read_pairs(options.file) if options.file else datasets.load(settings["data"]).held_out
     start = time.monotonic()
-    found, _ = model.accuracy(references(pairs), options.beam, options.length_penalty)
+    gathered = references(pairs)
+    unknown = sorted({token for source in gathered for token in model.source.unknown(source)})
+    if unknown:
+        print(
+            f"numpy-transformer: warning: unknown to the model and read as <unk>: "
+            f"{' '.join(map(repr, unknown[:10]))}{' ...' if len(unknown) > 10 else ''}",
+            file=sys.stderr,
+        )
+    found, _ = model.accuracy(gathered, options.beam, options.length_penalty)
     seconds = time.monotonic() - start
     if options.json:
         print(json.dumps(found._asdict()))

@@ -1,7 +1,7 @@
 """Check every gradient: compare each backward pass with differences of its forward pass.
 
   numpy-transformer gradcheck                      every operation, layer and model
-  numpy-transformer gradcheck layer_norm attention  those whose names begin so
+  numpy-transformer gradcheck layer_norm attention  these alone
 
 In float64, every entry of every gradient, by central differences, at points where a mistake shows.
 A line per gradient: name, shape, largest relative error of an entry, verdict. Exit status 1 if one
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _chosen(names: list[str]) -> list[str]:
-    """The points whose names begin with one of ``names``; all for none."""
+    """The points of the modules called ``names``; all for none."""
     for name in names:
         if not any(_matches(point, name) for point in points.POINTS):
             modules = list(dict.fromkeys(point.partition(",")[0] for point in points.POINTS))

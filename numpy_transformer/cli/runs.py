@@ -55,7 +55,7 @@ class Model(NamedTuple):
 
 def load(run: str, which: str = "best") -> tuple[Model, dict[str, Any]]:
     """The model of a run and all settings; ``CheckpointError`` saying what to do if it cannot."""
-    saved = checkpoint.load(Path(run), which)
+    saved = checkpoint.load(Path(run), which, optimizer=False)
     model = model_of(saved)
     return model, saved.settings
 
@@ -110,5 +110,5 @@ def check_search_options(options: argparse.Namespace) -> None:
     """Refuse a beam that is none."""
     if options.beam < 1:
         raise ValueError(f"--beam is {options.beam}, expected at least 1")
-    if options.length_penalty < 0:
+    if not options.length_penalty >= 0:
         raise ValueError(f"--length-penalty is {options.length_penalty}, expected at least 0")

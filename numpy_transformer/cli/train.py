@@ -11,7 +11,7 @@ Everything is written into the folder of the run. Ctrl-C saves and says how to g
 from __future__ import annotations
 
 import argparse
-import shutil
+import shlex
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -70,7 +70,7 @@ _KIND = {int: "N", float: "X", str: "NAME"}
 # Flag, type, field of the settings, help.
 MODEL_OPTIONS = [
     ("--N", int, "N", "layers in the encoder, and in the decoder"),
-    ("--d-model", int, "d_model", "width"),
+    ("--d-model", int, "d_model", "width of the vectors between the layers"),
     ("--d-ff", int, "d_ff", "width of the feed-forward networks"),
     ("--h", int, "h", "heads; they have to divide the width"),
     ("--dropout", float, "P_drop", "dropout on sub-layer outputs and embeddings"),
@@ -80,6 +80,7 @@ MODEL_OPTIONS = [
     ("--norm", str, "norm", "place of the layer norms: 'pre', or 'post' as in the paper"),
     ("--activation", str, "activation", "'relu', 'gelu' or 'gelu_tanh'"),
     ("--positions", str, "positions", "'sinusoidal' or 'learned'"),
+    ("--sinusoids", str, "sinusoids", "'interleaved', or 'halves': sines first, then cosines"),
     ("--max-length", int, "max_length", "longest sequence (default: the data's plus a quarter)"),
     ("--dtype", str, "dtype", "'float32', or 'float64': more digits, half the speed"),
 ]
@@ -88,7 +89,7 @@ TRAINING_OPTIONS = [
     ("--lr", float, "lr", "the largest learning rate"),
     ("--schedule", str, "schedule", "'constant', 'inverse-square-root' (paper) or 'cosine'"),
     ("--warmup", int, "warmup", "steps until the learning rate is largest"),
-    ("--beta2", float, "beta2", "Adam's memory of squares"),
+    ("--beta2", float, "beta2", "how slowly Adam's mean of squared gradients changes"),
     ("--weight-decay", float, "weight_decay", "AdamW's decay of weights"),
     ("--clip", float, "clip", "largest global norm of a gradient; 0: no clipping"),
     ("--batch-tokens", int, "batch_tokens", "tokens in a batch, padding included"),
@@ -108,13 +109,15 @@ def run(options: argparse.Namespace) -> int:
         progress.message(f"going on with {folder} after step {state.step:,} of {settings.steps:,}")
     model = model._replace(params=state.params)
     task = _task(model, dataset, settings)
+    if not saved:
+        _prepare(folder, options.overwrite)
     progress.message(
         f"{len(dataset.train):,} pairs to train on, {len(dataset.held_out):,} held out; "
         f"{parameters.count(state.params):,} parameters; run folder: {folder}"
     )
     if not train(state, task, settings, folder, progress):
         print(f"stopped after step {state.step:,}; go on with:")
-        print(f"  numpy-transformer train --resume {folder}")
+        print(f"  numpy-transformer train --resume {shlex.quote(str(folder))}")
         return 130
     _summary(folder, dataset, state.seconds)
     return 0
@@ -123,6 +126,8 @@ def run(options: argparse.Namespace) -> int:
 def _new(options):
     """A new run: its folder, data, model and settings."""
     options.seed = options.seed or 0
+    if options.seed < 0:
+        raise ValueError(f"--seed is {options.seed}, expected at least 0")
     dataset = datasets.from_options(options)
     name = dataset.description.get("task") or Path(options.data).stem
     folder = Path(options.run or Path("runs") / name)
@@ -133,7 +138,7 @@ def _new(options):
     config = _config(options, dataset, source, target)
     rng = np.random.default_rng([settings.seed, 0])
     model = runs.Model(encoder_decoder.init(rng, config), config, source, target)
-    _prepare(folder, options.overwrite)
+    _check_folder(folder, options.overwrite)
     return folder, dataset, model, settings, None
 
 
@@ -159,23 +164,29 @@ def _config(options, dataset, source, target) -> Config:
     return Config(**MODEL | given)
 
 
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something, unless that is a run to be overwritten."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / checkpoint.INDEX).exists():
+        raise ValueError(f"{folder} exists and is not a run; choose another folder with --run")
+    if not overwrite:
+        raise ValueError(
+            f"{folder} holds a run already. Go on with it (--resume {shlex.quote(str(folder))}), "
+            "replace it (--overwrite) or choose another folder (--run FOLDER)."
+        )
+
+
 def _prepare(folder: Path, overwrite: bool) -> None:
-    """An empty folder for the run; one that holds something is refused."""
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        is_run = (folder / checkpoint.INDEX).exists() or (folder / checkpoint.METRICS).exists()
-        if not is_run:
-            raise ValueError(f"{folder} exists and is not a run; choose another folder with --run")
-        if not overwrite:
-            raise ValueError(
-                f"{folder} holds a run already. Go on with it (--resume {folder}), replace it "
-                "(--overwrite) or choose another folder (--run FOLDER)."
-            )
-        shutil.rmtree(folder)
+    """The folder of a new run; called last, when nothing else can be refused any more."""
+    if overwrite:
+        checkpoint.remove(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def _resumed(options):
     """A run that goes on: all its settings are in the checkpoint."""
+    flags = {field: flag for flag, _, field, _ in MODEL_OPTIONS + TRAINING_OPTIONS}
     others = {
         name
         for name, value in vars(options).items()
@@ -183,11 +194,14 @@ def _resumed(options):
     }
     if others:
         raise ValueError(
-            f"--resume takes all settings from the run; leave out {', '.join(sorted(others))}"
+            "--resume takes all settings from the run; leave out "
+            + ", ".join(sorted(flags.get(name, name) for name in others))
         )
     folder = Path(options.resume)
     saved = checkpoint.load(folder, "last")
     try:
+        if saved.settings["format"] != FORMAT:
+            raise TypeError(f"format {saved.settings['format']!r}, this version knows {FORMAT}")
         dataset = datasets.load(saved.settings["data"])
         settings = Settings(**saved.settings["training"])
     except (KeyError, TypeError) as error:
@@ -205,8 +219,10 @@ def _defaults() -> dict:
 def _task(model: runs.Model, dataset: datasets.Dataset, settings: Settings) -> Task:
     batches = _batches(model, dataset.train, settings.batch_tokens, settings.seed)
     held_out = references(dataset.held_out)
-    # While training, at most this many of the held-out sources are answered.
-    some = dict(list(held_out.items())[:1000])
+    # While training, at most this many of the held-out sources are answered, drawn at random:
+    # a file is often sorted.
+    drawn = np.random.default_rng(0).permutation(len(held_out))[:1000]
+    some = {source: held_out[source] for source in np.array(list(held_out), object)[drawn]}
     held_out_batches = _batches(model, dataset.held_out, settings.batch_tokens, seed=0)
     plain = replace(model.config, epsilon_ls=0.0)
 
@@ -245,7 +261,7 @@ def _loss(params, config: Config, batches: Batches) -> float:
     for index in range(batches.count(epoch=0)):
         source, target = batches.at(0, index)
         loss, _ = encoder_decoder_loss.forward(source, target, params, config)
-        tokens = np.count_nonzero(target[:, 1:])
+        tokens = np.count_nonzero(target[:, 1:] != config.pad_id)
         total, count = total + float(loss) * tokens, count + tokens
     return total / count
 
@@ -259,15 +275,19 @@ def _summary(folder: Path, dataset: datasets.Dataset, seconds: float) -> None:
     print(f"the best checkpoint on {found.count:,} held-out sources:")
     print(f"  exact match       {found.exact_match:8.2%}")
     print(f"  token error rate  {found.token_error_rate:8.2%}\n")
-    examples = list(zip(held_out.items(), answers))
-    wrong = [e for e in examples if e[1] not in e[0][1]]
-    for (source, targets), given in (examples[:6] + wrong[:2]):
-        verdict = "" if given in targets else f"   (wrong: {' or '.join(targets)})"
+    split = model.target.split
+    examples = [
+        (source, given, targets, split(given) in map(split, targets))
+        for (source, targets), given in zip(held_out.items(), answers)
+    ]
+    some = examples[:6]
+    for source, given, targets, right in some + [e for e in examples[6:] if not e[3]][:2]:
+        verdict = "" if right else f"   (wrong: {' or '.join(targets)})"
         print(f"  {source}  ->  {given}{verdict}")
-    example = examples[0][0][0].replace("'", "'\\''")
+    name = shlex.quote(str(folder))
     print("\nUse it, on lines of your own:")
-    print(f"  echo '{example}' | numpy-transformer predict --run {folder}")
+    print(f"  echo {shlex.quote(examples[0][0])} | numpy-transformer predict --run {name}")
     print("Judge it, with beam search:")
-    print(f"  numpy-transformer evaluate --run {folder} --beam 4")
+    print(f"  numpy-transformer evaluate --run {name} --beam 4")
     print("Check every gradient behind it:")
     print("  numpy-transformer gradcheck")

@@ -7,8 +7,7 @@ at any of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,6 +30,7 @@ class Batches:
     targets: list[list[int]]
     batch_tokens: int  # padded source and target tokens; a longer pair is a batch by itself
     seed: int
+    _plans: dict[int, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check that there is something to cut."""
@@ -51,9 +51,14 @@ class Batches:
         rows = self.plan(epoch)[index]
         return pad([self.sources[i] for i in rows]), pad([self.targets[i] for i in rows])
 
-    @lru_cache(maxsize=2)
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Which pairs stand in which batch, in the order of training."""
+        if epoch not in self._plans:
+            self._plans.clear()  # one epoch is kept
+            self._plans[epoch] = self._make_plan(epoch)
+        return self._plans[epoch]
+
+    def _make_plan(self, epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng([self.seed, epoch])
         source_lengths = np.array([len(source) for source in self.sources])
         target_lengths = np.array([len(target) for target in self.targets])

@@ -46,10 +46,13 @@ def beam(
 
     Only the first is certain to be the best that the beam holds; the others are what was finished
     when the search ended. Where nothing was finished within ``limit`` tokens (``<eos>`` included)
-    the best unfinished one is returned.
+    the best unfinished one is returned. Raises ``ValueError`` for a width below 1 and for a
+    negative ``alpha``, for which the bound above does not hold.
     """
     if width < 1:
         raise ValueError(f"beam: the width is {width}, expected at least 1")
+    if not alpha >= 0:
+        raise ValueError(f"beam: alpha is {alpha}, expected at least 0")
     B = len(source)
     finished: list[list[Hypothesis]] = [[] for _ in range(B)]
     state = incremental.start(source, params, config)

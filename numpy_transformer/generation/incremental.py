@@ -98,7 +98,10 @@ def _layers(params: Tree) -> list[Tree]:
 
 
 def _layer(x, params, past, crossed, memory_mask, config):
-    """One decoder layer for one new token: ``x (B, 1, D)``; see ``layers/decoder_layer.py``."""
+    """One decoder layer for one new token, ``x (B, 1, D)``, with keys and values kept.
+
+    The same three steps as in ``layers/decoder_layer.py``; a test holds the two together.
+    """
 
     def self_attention(h):
         new = _keys_values(h, params["self_attention"], config.h)  # (B, H, 1, K)

@@ -96,7 +96,18 @@ def forward(
     x, attended = residual.forward(x, self_attention, params["self_attention_norm"], *around)
     x, crossed = residual.forward(x, cross_attention, params["cross_attention_norm"], *around)
     y, transformed = residual.forward(x, transform, params["feed_forward_norm"], *around)
-    return y, Cache(*attended[:3], *crossed[:3], *transformed[:3], norm == "pre")
+    return y, Cache(
+        self_attention_norm=attended.norm,
+        self_attention=attended.sublayer,
+        self_attention_dropout=attended.dropout,
+        cross_attention_norm=crossed.norm,
+        cross_attention=crossed.sublayer,
+        cross_attention_dropout=crossed.dropout,
+        feed_forward_norm=transformed.norm,
+        feed_forward=transformed.sublayer,
+        feed_forward_dropout=transformed.dropout,
+        pre=norm == "pre",
+    )
 
 
 def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, Tree]:
@@ -112,9 +123,15 @@ def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, Tree
     def transform_backward(dh):
         return feed_forward.backward(dh, cache.feed_forward)
 
-    attended = residual.Cache(*cache[0:3], cache.pre)
-    crossed = residual.Cache(*cache[3:6], cache.pre)
-    transformed = residual.Cache(*cache[6:9], cache.pre)
+    attended = residual.Cache(
+        cache.self_attention_norm, cache.self_attention, cache.self_attention_dropout, cache.pre
+    )
+    crossed = residual.Cache(
+        cache.cross_attention_norm, cache.cross_attention, cache.cross_attention_dropout, cache.pre
+    )
+    transformed = residual.Cache(
+        cache.feed_forward_norm, cache.feed_forward, cache.feed_forward_dropout, cache.pre
+    )
     dx, dnorm_3, dfeed_forward = residual.backward(dy, transformed, transform_backward)
     dx, dnorm_2, dmemory, dcross = residual.backward(dx, crossed, cross_attention_backward)
     dx, dnorm_1, dself_attention = residual.backward(dx, attended, self_attention_backward)

@@ -5,7 +5,8 @@ Forward (with ``norm="pre"``; see ``residual`` for the other)::
     x = x + dropout(self_attention(layer_norm(x)))
     y = x + dropout(feed_forward(layer_norm(x)))
 
-Backward: the same two steps in reverse.
+Backward: the same two steps in reverse. ``h = layer_norm(x)`` goes into self-attention twice, as
+what asks and as what answers, so ``dh`` is the sum of the two gradients.
 
 Shapes: ``x``, ``y`` ``(B, S, D)``; the mask broadcasts to ``(B, H, S, S)``.
 
@@ -83,7 +84,15 @@ def forward(
     around = (norm, eps, dropout_rate, rng)
     x, attended = residual.forward(x, self_attention, params["self_attention_norm"], *around)
     y, transformed = residual.forward(x, transform, params["feed_forward_norm"], *around)
-    return y, Cache(*attended[:3], *transformed[:3], norm == "pre")
+    return y, Cache(
+        self_attention_norm=attended.norm,
+        self_attention=attended.sublayer,
+        self_attention_dropout=attended.dropout,
+        feed_forward_norm=transformed.norm,
+        feed_forward=transformed.sublayer,
+        feed_forward_dropout=transformed.dropout,
+        pre=norm == "pre",
+    )
 
 
 def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, Tree]:
@@ -96,8 +105,12 @@ def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, Tree]:
     def transform_backward(dh):
         return feed_forward.backward(dh, cache.feed_forward)
 
-    attended = residual.Cache(*cache[0:3], cache.pre)
-    transformed = residual.Cache(*cache[3:6], cache.pre)
+    attended = residual.Cache(
+        cache.self_attention_norm, cache.self_attention, cache.self_attention_dropout, cache.pre
+    )
+    transformed = residual.Cache(
+        cache.feed_forward_norm, cache.feed_forward, cache.feed_forward_dropout, cache.pre
+    )
     dx, dnorm_2, dfeed_forward = residual.backward(dy, transformed, transform_backward)
     dx, dnorm_1, dself_attention = residual.backward(dx, attended, self_attention_backward)
     return dx, {

@@ -4,7 +4,11 @@ Forward::
 
     y = dropout(activation(x W_1 + b_1)) W_2 + b_2
 
-Backward: the four steps in reverse.
+Backward, with ``h = activation(x W_1 + b_1)``: the four steps in reverse::
+
+    dh  = dropout'(dy W_2^T)                     dW_2 = dropout(h)^T dy,  db_2 = sum of dy
+    du  = activation'(dh)                        dW_1 = x^T du,           db_1 = sum of du
+    dx  = du W_1^T
 
 Shapes: ``x``, ``y`` ``(..., D)``; in between ``(..., F)``. The parameters are called ``hidden``
 (the first map) and ``output`` (the second).

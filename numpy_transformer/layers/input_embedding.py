@@ -52,6 +52,7 @@ def forward(
     array([[ 0.,  0.],
            [20., 20.]])
     """
+    scale = float(scale)  # a NumPy scalar would turn float32 into float64
     x, tokens_cache = embedding.forward(ids, weight)  # (B, T, D)
     x *= scale
     x, positions_cache = positions_op.forward(x, positions)

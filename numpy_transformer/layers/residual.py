@@ -6,7 +6,12 @@ Two places for the norm, by setting::
     norm="pre":   y = x + dropout(sublayer(layer_norm(x)))      trains without a careful warm-up
 
 Backward: ``x`` is used twice, so its gradient is the sum of what comes straight through and what
-comes back through the sub-layer.
+comes back through the sub-layer (each ``f'`` below is the backward pass of ``f``)::
+
+    norm="post":  dz = layer_norm'(dy),  dx = dz + sublayer'(dropout'(dz))
+    norm="pre":   dx = dy + layer_norm'(sublayer'(dropout'(dy)))
+
+Shapes: ``x``, ``y`` and what the sub-layer takes and returns, ``(..., D)``.
 
 The sub-layer is passed as a function, as what is around it does not depend on what it is.
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -73,8 +74,10 @@ class Config:
         """Check every setting."""
         sizes = ("source_vocab", "target_vocab", "N", "d_model", "d_ff", "h", "max_length")
         for name in sizes:
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}, expected a whole number above 0")
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r}, expected a whole number above 0")
+            object.__setattr__(self, name, int(value))  # a NumPy integer cannot go into JSON
         for name in ("P_drop", "attention_dropout", "activation_dropout", "epsilon_ls"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}, expected at least 0 and below 1")

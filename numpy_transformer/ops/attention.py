@@ -58,7 +58,8 @@ def forward(
 ) -> tuple[np.ndarray, Cache]:
     """Mix the values, for each query by how well its key fits.
 
-    Raises ``ValueError`` when shapes do not fit and ``TypeError`` for a mask that is not boolean.
+    Raises ``ValueError`` when shapes do not fit and ``TypeError`` for a mask that is not
+    boolean.
 
     >>> query, key = np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> y, cache = forward(query, key, value=np.array([[1.0], [5.0]]))
@@ -111,6 +112,8 @@ def _check(query, key, value, mask) -> None:
         and query.shape[-1] == key.shape[-1]
         and key.shape[-2] == value.shape[-2]
     )
+    if query.dtype.kind not in "fc":
+        raise TypeError(f"attention: the query is {query.dtype}, expected floats")
     if not fit:
         raise ValueError(
             f"attention: query {query.shape}, key {key.shape} and value {value.shape} do not fit: "

@@ -105,6 +105,7 @@ def backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
             p -= label_smoothing / V
         p[np.arange(len(p)), targets[part]] -= 1 - label_smoothing
         p *= drow[part, None]
+    drows[~counts] = 0  # even where a logit is infinite
     return drows.reshape(logits.shape)
 
 
@@ -115,6 +116,8 @@ def _parts(rows: np.ndarray, entries: int = 2**17) -> Iterator[slice]:
 
 
 def _check(logits, targets, label_smoothing) -> None:
+    if logits.dtype.kind not in "fc":
+        raise TypeError(f"cross_entropy: logits are {logits.dtype}, expected floats")
     if targets.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: targets are {targets.dtype}, expected integers")
     if logits.shape[:-1] != targets.shape:

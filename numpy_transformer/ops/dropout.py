@@ -11,8 +11,8 @@ Backward: the mask is a constant::
     dx_i = dy_i * keep_i / (1 - rate)
 
 Each call draws a mask of its own from the generator that it is given. The masks are drawn with
-16 random bits an entry, four times faster than with floats; so the share of zeros is ``rate`` to
-within 1/131072.
+16 random bits an entry, four times faster than with floats; so the probability of a zero is
+``rate`` rounded to a multiple of 1/65536.
 
 Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
 Overfitting", section 10 for the scaling while training.

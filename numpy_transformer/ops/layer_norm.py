@@ -75,7 +75,7 @@ def forward(
     rstd = 1 / np.sqrt(var + eps)  # (..., 1)
     normed *= rstd
     y = normed * weight  # (..., D)
-    # In place, unless only the bias is complex (a derivative by complex step).
+    # In place, unless the bias has a dtype of its own (complex, for a complex step).
     y = np.add(y, bias, out=y if y.dtype == bias.dtype else None)
     return y, Cache(normed, rstd, weight)
 

@@ -63,7 +63,7 @@ def forward(
         raise ValueError(f"linear: bias is {bias.shape}, expected {weight.shape[1:]} (out,)")
     y = _rows(x) @ weight  # (N, out)
     if bias is not None:
-        # In place, unless only the bias is complex (a derivative by complex step).
+        # In place, unless the bias has a dtype of its own (complex, for a complex step).
         y = np.add(y, bias, out=y if y.dtype == bias.dtype else None)
     y = y.reshape(x.shape[:-1] + weight.shape[1:])  # (..., out)
     return y, Cache(x, weight, bias is not None)

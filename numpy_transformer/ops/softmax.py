@@ -34,6 +34,8 @@ class Cache(NamedTuple):
 def forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """Turn the last axis into probabilities: ``(..., D)`` to ``(..., D)``.
 
+    Raises ``TypeError`` for integers.
+
     >>> y, cache = forward(np.array([[0.0, np.log(3.0)], [-np.inf, -np.inf]]))
     >>> y
     array([[0.25, 0.75],
@@ -42,6 +44,8 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     array([[ 0.1875, -0.1875],
            [ 0.    ,  0.    ]])
     """
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"softmax: x is {x.dtype}, expected floats")
     largest = x.real.max(axis=-1, keepdims=True, initial=-np.inf)  # (..., 1)
     largest[largest == -np.inf] = 0  # -inf - -inf would be NaN
     y = x - largest  # (..., D)

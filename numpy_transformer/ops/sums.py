@@ -1,6 +1,6 @@
 """Two sums that nearly every backward pass needs, as products with a vector of ones.
 
-The product gives the same sum as ``np.sum`` and takes a third of the time or less, because the
+The product gives the same sum as ``np.sum``, to rounding, and takes a third of the time or less, because the
 matrix library adds many numbers at once where ``np.sum`` over a short axis goes row by row.
 """
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,24 +66,37 @@ def save(run: Path, checkpoint: Checkpoint, best: bool) -> None:
         os.replace(beside, run / name)
     index |= {"last": name} | ({"best": name} if best or "best" not in index else {})
     files.write_json(run / INDEX, index)
-    for folder in run.glob("step-*"):
+    for folder in folders(run):
         if folder.name not in index.values():
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def load(run: Path, which: str) -> Checkpoint:
-    """The ``"last"`` or the ``"best"`` checkpoint of a run.
+def folders(run: Path) -> list[Path]:
+    """The folders of checkpoints, whole or half written; nothing else that lies beside them."""
+    return [path for path in run.glob("step-*") if re.fullmatch(r"step-\d{8}(\.tmp)?", path.name)]
+
+
+def remove(run: Path) -> None:
+    """Remove all that a run consists of, and nothing else that lies in its folder."""
+    (run / INDEX).unlink(missing_ok=True)
+    (run / METRICS).unlink(missing_ok=True)
+    for folder in folders(run):
+        shutil.rmtree(folder)
+
+
+def load(run: Path, which: str, optimizer: bool = True) -> Checkpoint:
+    """The ``"last"`` or the ``"best"`` checkpoint of a run, with or without the optimizer's state.
 
     Raises ``CheckpointError`` when there is none or when it is damaged.
     """
     name = read_index(run).get(which)
-    if not isinstance(name, str) or Path(name).name != name:
+    if not isinstance(name, str) or not re.fullmatch(r"step-\d+", name):
         raise CheckpointError(f"{run / INDEX} is damaged: it does not name the {which} checkpoint")
     folder = run / name
     try:
         return Checkpoint(
             files.read_arrays(folder / "weights.npz"),
-            files.read_arrays(folder / "optimizer.npz"),
+            files.read_arrays(folder / "optimizer.npz") if optimizer else {},
             files.read_json(folder / "state.json"),
             files.read_json(folder / "settings.json"),
             {

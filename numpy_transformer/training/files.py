@@ -1,4 +1,4 @@
-"""Files that are never half written: written beside their place, then renamed into it."""
+"""Reading and writing files: whole or not at all, and nothing that is read can run code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Put named arrays at ``path`` as ``.npz``."""
+    """Put named arrays at ``path`` as ``.npz``; for a folder that is itself renamed when whole."""
     with open(path, "wb") as file:
         np.savez(file, **arrays)
         file.flush()

@@ -40,11 +40,16 @@ class Progress:
 
     def message(self, text: str) -> None:
         """Say something that stays."""
-        if self.on_line:
-            self.stream.write("\r\x1b[K")
-            self.on_line = False
+        self.close()
         self.stream.write(text + "\n")
         self.stream.flush()
+
+    def close(self) -> None:
+        """Leave the terminal's line clear for whoever writes next."""
+        if self.on_line:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+            self.on_line = False
 
 
 def duration(seconds: float) -> str:

@@ -56,10 +56,10 @@ class Settings:
     def __post_init__(self) -> None:
         """Check every setting."""
         for name in ("steps", "warmup", "batch_tokens", "evaluate_every"):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         for name in ("weight_decay", "clip", "seed"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0")
         if not self.lr > 0:
             raise ValueError(f"lr is {self.lr}, expected above 0")
@@ -101,6 +101,8 @@ class State:
             self.rng.bit_generator.state = saved.state["random"]
             for name in ("step", "epoch", "index", "seconds", "best"):
                 setattr(self, name, saved.state[name])
+            if not all(isinstance(n, int) for n in (self.step, self.epoch, self.index)):
+                raise TypeError("step, epoch and index must be whole numbers")
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit: {error}") from error
 
@@ -134,14 +136,16 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
     """
     schedule = schedules.make(settings.schedule, settings.lr, settings.warmup, settings.steps)
     gradient = np.empty_like(state.weights)
-    meter = _Meter(state, settings.steps)
+    meter = _Meter(state, settings.steps, task.config.pad_id)
 
     def save(best: bool) -> None:
         state.seconds = meter.seconds()
         saved = state.to_checkpoint(task.describe, task.vocabularies)
         checkpoint.save(run, saved, best)
 
-    with _ctrl_c() as interrupted:
+    if state.step == 0:
+        save(best=False)  # so that a run can be taken up again from its first moment
+    with _ctrl_c(progress) as interrupted:
         while state.step < settings.steps:
             batch = _next_batch(state, task.batches)
             lr = schedule(state.step + 1)
@@ -155,7 +159,7 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
             if evaluating or progress.due():
                 progress.status(meter.line(state.step, loss, lr))
             if evaluating:
-                result = task.evaluate(state.params)
+                result = _evaluate(state, task)
                 best = state.best is None or task.better(result, state.best)
                 state.best = result if best else state.best
                 _log(run, state, meter.seconds(), result)
@@ -170,11 +174,22 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
     return True
 
 
+def _evaluate(state: State, task: Task) -> dict[str, float]:
+    """Judge the weights; refuse those that are not finite, so that they are never saved."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = task.evaluate(state.params)
+    bad = {name: value for name, value in result.items() if not np.isfinite(value)}
+    if bad or not np.isfinite(state.weights).all():
+        what, value = next(iter(bad.items()), ("a weight", float("nan")))
+        raise NotFinite(_not_finite(state, f"of the held-out part, {what}", value, state.params))
+    return result
+
+
 class _Meter:
     """Time, speed and mean loss."""
 
-    def __init__(self, state: State, steps: int) -> None:
-        self.first_step, self.steps = state.step, steps
+    def __init__(self, state: State, steps: int, pad_id: int) -> None:
+        self.first_step, self.steps, self.pad_id = state.step, steps, pad_id
         self.seconds_before = state.seconds
         self.start = time.monotonic()
         self.losses: list[float] = []  # since the last reading
@@ -187,7 +202,7 @@ class _Meter:
     def add(self, loss: float, batch: tuple[np.ndarray, ...]) -> None:
         """Count a step; padding is no token."""
         self.losses.append(loss)
-        self.tokens += sum(int(np.count_nonzero(ids)) for ids in batch)
+        self.tokens += sum(int(np.count_nonzero(ids != self.pad_id)) for ids in batch)
 
     def seconds(self) -> float:
         """Of training, evaluation and earlier sessions included."""
@@ -218,27 +233,29 @@ def _step(state, task, batch, gradient, lr, clip) -> tuple[float, float]:
     # What overflows is noticed here, with its name, and not by a warning from within.
     with np.errstate(over="ignore", invalid="ignore"):
         loss, cache = task.loss.forward(*batch, state.params, task.config, state.rng)
-        if not np.isfinite(loss):
-            raise NotFinite(_where_not_finite(state, "the loss", float(loss), state.params))
         dparams = task.loss.backward(1.0, cache)
-        parameters.gather(dparams, out=gradient)
+        if not np.isfinite(loss):
+            raise NotFinite(_not_finite(state, "the loss", float(loss), state.params, dparams))
+        parameters.gather(dparams, out=gradient, like=state.params)
         norm = clip_by_global_norm(gradient, clip or float("inf"))
     if not np.isfinite(norm):
-        raise NotFinite(_where_not_finite(state, "the gradient's norm", norm, dparams))
+        raise NotFinite(_not_finite(state, "the gradient's norm", norm, {}, dparams))
     state.adam.step(state.weights, gradient, lr)
     state.step += 1
     return float(loss), norm
 
 
-def _where_not_finite(state: State, what: str, value: float, tree: Tree) -> str:
-    kind = "parameter" if tree is state.params else "gradient of"
-    first = next(
-        (name for name, array in parameters.items(tree) if not np.isfinite(array).all()), None
-    )
-    where = f"the first {kind} {first}" if first else "every parameter is still finite"
-    found = f"{where} holds values that are not" if first else where
+def _not_finite(state: State, what: str, value: float, params: Tree, dparams: Tree = {}) -> str:
+    """Say what is not finite, and the first parameter or gradient where it shows."""
+    found = [
+        f"the first {kind} that is not finite is that of {name}"
+        for kind, tree in (("value", params), ("gradient", dparams))
+        for name, array in parameters.items(tree)
+        if not np.isfinite(array).all()
+    ]
+    where = found[0] if found else "every single number is still finite"
     return (
-        f"{what} is {value} at step {state.step + 1}: {found}. "
+        f"{what} is {value} at step {state.step + 1}: {where}. "
         "The last checkpoint is as it was; try a smaller learning rate or a longer warm-up."
     )
 
@@ -258,19 +275,23 @@ def _log(run: Path, state: State, seconds: float, values: dict[str, Any]) -> Non
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[Callable[[], bool]]:
+def _ctrl_c(progress: Progress) -> Iterator[Callable[[], bool]]:
     """Note the first Ctrl-C instead of stopping in the middle of a step."""
     noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    # Whoever started the process with Ctrl-C ignored wants it ignored.
+    if threading.current_thread() is not threading.main_thread() or before == signal.SIG_IGN:
         yield noted.is_set
         return
 
     def note(signum, frame):
         noted.set()
         signal.signal(signal.SIGINT, before)
+        progress.message("stopping after this step; Ctrl-C again stops at once")
 
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield noted.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+        progress.close()

@@ -1,0 +1,666 @@
+"""Every decision that ports and papers differ on, and what is said to who gets it wrong."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from strategies import random_params
+
+from numpy_transformer.layers import (
+    decoder,
+    decoder_layer,
+    encoder,
+    encoder_layer,
+    feed_forward,
+    input_embedding,
+    multi_head_attention,
+)
+from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.models.encoder_decoder import Config
+from numpy_transformer.ops import (
+    attention,
+    cross_entropy,
+    dropout,
+    embedding,
+    gelu,
+    layer_norm,
+    linear,
+    masks,
+    positions,
+    relu,
+    softmax,
+)
+from numpy_transformer.ops.erf import erf
+
+CONFIG = Config(
+    source_vocab=7,
+    target_vocab=7,
+    N=2,
+    d_model=6,
+    d_ff=5,
+    h=2,
+    P_drop=0.0,
+    epsilon_ls=0.0,
+    max_length=8,
+    dtype="float64",
+)
+SOURCE = np.array([[1, 2, 2, 3], [4, 5, 0, 0]])
+TARGET = np.array([[1, 3, 3, 6, 2], [1, 4, 2, 0, 0]])
+
+
+def config(**settings):
+    """The settings of this file's model, some of them changed."""
+    return Config(**vars(CONFIG) | settings)
+
+
+def normal(*shape, seed=0):
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def test_weight_of_a_linear_map_is_in_by_out():
+    """``y_j = sum_i x_i W_ij + b_j``, summed here one product at a time."""
+    x, weight, bias = normal(2, 3), normal(3, 4, seed=1), normal(4, seed=2)
+    y, _ = linear.forward(x, weight, bias)
+    for n, j in np.ndindex(2, 4):
+        expected = sum(x[n, i] * weight[i, j] for i in range(3)) + bias[j]
+        assert y[n, j] == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("init", [multi_head_attention.init, partial(feed_forward.init, d_ff=5)])
+def test_maps_of_a_layer_are_in_by_out(init):
+    """The first extent of every weight is that of what goes in, as the widths tell."""
+    params = init(np.random.default_rng(0), d_model=3)
+    first = params.get("hidden", params.get("query"))["weight"]
+    assert len(first) == 3
+    assert params["output"]["weight"].shape[1] == 3
+
+
+def test_layer_norm_has_a_biased_variance_and_eps_inside_the_root():
+    """Of 1 and 3 the biased variance is 1, the unbiased one 2; eps of 3 tells its place."""
+    y, _ = layer_norm.forward(np.array([1.0, 3.0]), np.ones(2), np.zeros(2), eps=3.0)
+    np.testing.assert_allclose(y, [-1 / math.sqrt(1 + 3), 1 / math.sqrt(1 + 3)], rtol=1e-15)
+
+
+def test_eps_of_a_layer_norm_is_1e_5():
+    """By default; it shows where the variance is as small: here it is 1e-6."""
+    y, _ = layer_norm.forward(np.array([0.0, 2e-3]), np.ones(2), np.zeros(2))
+    np.testing.assert_allclose(y[1], 1e-3 / math.sqrt(1e-6 + 1e-5), rtol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [{}, {"norm_eps": 0.5}])
+def test_eps_of_a_model_is_that_of_its_settings(settings):
+    """In the layers as in the norm at the end; by default 1e-5, as everywhere."""
+    settings = config(**settings, scale_embeddings=False)
+    params = random_params(settings)
+    params["source_embedding"]["weight"] *= 1e-2
+    memory, _, embedding_cache, cache = encoder_decoder.encode(SOURCE, params, settings)
+    x, _ = input_embedding.forward(
+        SOURCE, params["source_embedding"]["weight"], embedding_cache.positions.weight
+    )
+    eps = settings.norm_eps
+    rstd = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
+    np.testing.assert_allclose(cache.layers[0].self_attention_norm.rstd, rstd, rtol=1e-12)
+    # A row of variance v comes out with variance v / (v + eps), and v + eps = 1 / rstd^2.
+    normed, rstd = cache.norm.normed, cache.norm.rstd[..., 0]
+    np.testing.assert_allclose(normed.var(axis=-1), 1 - eps * rstd * rstd, rtol=1e-12)
+    assert Config(7, 7).norm_eps == 1e-5
+
+
+def test_gelu_has_two_forms():
+    """Each as its formula says; they differ by up to 5e-4, and by more than 1e-4 somewhere."""
+    x = np.linspace(-8, 8, 2001)
+    exact, tanh = gelu.forward(x)[0], gelu.forward(x, "tanh")[0]
+    cubic = [math.sqrt(2 / math.pi) * (a + 0.044715 * a**3) for a in x]
+    expected = [a / 2 * (1 + math.erf(a / math.sqrt(2))) for a in x]
+    np.testing.assert_allclose(exact, expected, rtol=0, atol=1e-14)
+    expected = [a / 2 * (1 + math.tanh(c)) for a, c in zip(x, cubic)]
+    np.testing.assert_allclose(tanh, expected, rtol=0, atol=1e-14)
+    assert 1e-4 < np.abs(exact - tanh).max() <= 5e-4
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-15), (np.float32, 1e-7)])
+def test_erf(dtype, tolerance):
+    """As accurate as it says it is, everywhere, at numbers that are hard to handle as well."""
+    tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    x = np.concatenate([np.linspace(-7, 7, 20011), [0.0, tiny, 1e-30, 6 - 1e-7, huge, np.inf]])
+    x = np.concatenate([x, -x]).astype(dtype)
+    y = erf(x)
+    assert y.dtype == dtype
+    exact = np.array([math.erf(a) for a in x.astype(np.float64)])
+    assert np.abs(y.astype(np.float64) - exact).max() <= tolerance
+    assert np.isnan(erf(np.array([np.nan], dtype))).all()
+
+
+def test_erf_of_complex_numbers():
+    """Close to the real axis, so that a derivative by complex step comes out right; also at 0."""
+    x = np.concatenate([np.linspace(-7, 7, 20011), [0.0, -0.0, 1e-9]])
+    found = erf(x + 1e-30j).imag / 1e-30
+    expected = 2 / math.sqrt(math.pi) * np.exp(-x * x)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-13)
+
+
+def test_true_in_a_mask_means_may_attend():
+    """With one ``True`` in a row, the output is the value there."""
+    mask = np.array([[False, True, False], [False, False, True]])
+    value = normal(3, 4, seed=2)
+    y, cache = attention.forward(normal(2, 5), normal(3, 5, seed=1), value, mask)
+    np.testing.assert_allclose(y, value[[1, 2]], rtol=1e-15)
+    np.testing.assert_array_equal(cache.weights, mask)
+
+
+def test_a_fully_masked_row_is_zero_where_others_have_a_uniform_row():
+    """Weights, output and gradients; also where no key is there at all."""
+    query, key, value = normal(2, 5), normal(3, 5, seed=1), normal(3, 4, seed=2)
+    y, cache = attention.forward(query, key, value, np.zeros((2, 3), bool))
+    for array in (y, cache.weights, *attention.backward(np.ones((2, 4)), cache)):
+        np.testing.assert_array_equal(array, np.zeros_like(array))
+    y, cache = attention.forward(query, key[:0], value[:0])
+    np.testing.assert_array_equal(y, np.zeros((2, 4)))
+
+
+def test_masks():
+    """Who may attend to whom, spelled out for each pair."""
+    ids = np.array([[5, 0, 6], [7, 8, 0]])
+    padding, causal = masks.padding_mask(ids, pad_id=0), masks.causal_mask(3)
+    both = masks.causal_padding_mask(ids, pad_id=0)
+    assert (padding.shape, causal.shape, both.shape) == ((2, 1, 1, 3), (3, 3), (2, 1, 3, 3))
+    assert {mask.dtype for mask in (padding, causal, both)} == {np.dtype(bool)}
+    for b, t, s in np.ndindex(2, 3, 3):
+        assert padding[b, 0, 0, s] == (ids[b, s] != 0)
+        assert causal[t, s] == (s <= t)
+        assert both[b, 0, t, s] == (ids[b, s] != 0 and s <= t)
+    np.testing.assert_array_equal(masks.padding_mask(ids, pad_id=8)[1, 0, 0], [True, False, True])
+
+
+def test_scores_are_scaled_by_one_over_the_root_of_the_head_size():
+    """K is 9 here, so by a third; in several heads it is the size of one, not the width."""
+    query, key = normal(2, 9), normal(3, 9, seed=1)
+    _, cache = attention.forward(query, key, key)
+    expected, _ = softmax.forward(query @ key.T / 3)
+    np.testing.assert_allclose(cache.weights, expected, rtol=1e-14)
+
+    params = multi_head_attention.init(np.random.default_rng(0), 8, np.float64)
+    x = 3 * normal(1, 2, 8)
+    _, cache = multi_head_attention.forward(x, x, params, heads=2)
+    query, key = x[0] @ params["query"]["weight"][:, :4], x[0] @ params["key"]["weight"][:, :4]
+    expected, _ = softmax.forward(query @ key.T / 2)
+    np.testing.assert_allclose(cache.attention.weights[0, 0], expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_embeddings_are_scaled_by_the_root_of_the_width(scaled):
+    """So is their gradient; positions are not."""
+    settings = config(scale_embeddings=scaled, positions="learned")
+    scale = math.sqrt(6) if scaled else 1
+    params = random_params(settings)
+    x, cache = encoder_decoder.embed_target(TARGET, params, settings)
+    weight, table = params["target_embedding"]["weight"], params["target_positions"]["weight"]
+    np.testing.assert_allclose(x, scale * weight[TARGET] + table[:5], rtol=1e-14)
+    dweight, dpositions = input_embedding.backward(np.ones_like(x), cache)
+    times = np.bincount(TARGET.ravel(), minlength=7)[:, None]
+    np.testing.assert_allclose(dweight, scale * times * np.ones(6), rtol=1e-14)
+    np.testing.assert_array_equal(dpositions, 2.0 * (np.arange(8) < 5)[:, None] * np.ones(6))
+
+
+@pytest.mark.parametrize("width", [6, 7])
+def test_sinusoids_have_two_layouts(width):
+    """Sine and cosine in turn, or all sines first; the frequencies are the same."""
+    turn = positions.sinusoids(5, width, dtype=np.float64)
+    halves = positions.sinusoids(5, width, "halves", np.float64)
+    sines = math.ceil(width / 2)
+    for t, i in np.ndindex(5, width):
+        angle = t / 10000 ** (2 * (i // 2) / width)
+        wave = math.cos(angle) if i % 2 else math.sin(angle)
+        assert turn[t, i] == pytest.approx(wave, rel=1e-13)
+        assert halves[t, sines * (i % 2) + i // 2] == turn[t, i]
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "halves"])
+def test_a_model_uses_the_layout_of_its_settings(layout):
+    """Embeddings of zero leave the positions alone."""
+    settings = config(sinusoids=layout)
+    params = random_params(settings)
+    params["target_embedding"]["weight"][:] = 0
+    x, _ = encoder_decoder.embed_target(TARGET, params, settings)
+    np.testing.assert_array_equal(x[1], positions.sinusoids(5, 6, layout, np.float64))
+
+
+def test_label_smoothing_gives_every_entry_a_share():
+    """At the target 1 - e and e / V, elsewhere e / V: with e = 0.3 and V = 3, 0.8 and 0.1."""
+    logits = np.array([[1.0, 2.0, 4.0]])
+    p, _ = softmax.forward(logits)
+    loss, cache = cross_entropy.forward(logits, np.array([1]), label_smoothing=0.3)
+    q = np.array([[0.1, 0.8, 0.1]])
+    assert loss == pytest.approx(-(q * np.log(p)).sum(), rel=1e-14)
+    np.testing.assert_allclose(cross_entropy.backward(1.0, cache), p - q, atol=1e-15)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_is_the_mean_over_target_tokens_that_are_not_padding(smoothing):
+    """The model reads all but the last token and is asked for all but the first: 4 + 2 of them."""
+    settings = config(epsilon_ls=smoothing)
+    params = random_params(settings)
+    loss, _ = encoder_decoder_loss.forward(SOURCE, TARGET, params, settings)
+    logits, _ = encoder_decoder.forward(SOURCE, TARGET[:, :-1], params, settings)
+    log_p = np.log(softmax.forward(logits)[0])
+    losses = [
+        -(1 - smoothing) * log_p[b, t, TARGET[b, t + 1]] - smoothing * log_p[b, t].mean()
+        for b, length in enumerate([4, 2])
+        for t in range(length)
+    ]
+    assert loss == pytest.approx(sum(losses) / 6, rel=1e-13)
+
+
+def test_dropout_is_inverted():
+    """What is kept is scaled while training, so without dropout nothing is."""
+    x = normal(4, 5)
+    y, cache = dropout.forward(x, 0.75, np.random.default_rng(0))
+    assert 0 < cache.keep.sum() < x.size
+    np.testing.assert_array_equal(y, np.where(cache.keep, 4 * x, 0))
+    assert dropout.forward(x, 0.75, None)[0] is x
+
+
+@pytest.mark.parametrize("tie_source, tie_output", [(False, True), (True, False), (True, True)])
+def test_gradient_of_tied_weights_is_the_sum_over_the_places_of_use(tie_source, tie_output):
+    """An untied model with the same numbers has the same logits, and the parts of the sum."""
+    tied = config(tie_source=tie_source, tie_output=tie_output)
+    params = random_params(tied)
+    untied_params = {
+        "source_embedding": params["source_embedding"],
+        "target_embedding": {"weight": encoder_decoder.target_weight(params)},
+        "output": {"weight": encoder_decoder.output_weight(params)},
+        "encoder": params["encoder"],
+        "decoder": params["decoder"],
+    }
+    logits, cache = encoder_decoder.forward(SOURCE, TARGET, params, tied)
+    untied = config(tie_source=False, tie_output=False)
+    untied_logits, untied_cache = encoder_decoder.forward(SOURCE, TARGET, untied_params, untied)
+    np.testing.assert_allclose(logits, untied_logits, rtol=1e-12)
+    dlogits = normal(*logits.shape)
+    found = encoder_decoder.backward(dlogits, cache)
+    parts = encoder_decoder.backward(dlogits, untied_cache)
+    target = parts["target_embedding"]["weight"]
+    if tie_output:
+        target = target + parts["output"]["weight"].T
+    else:
+        np.testing.assert_allclose(found["output"]["weight"], parts["output"]["weight"])
+    source = parts["source_embedding"]["weight"]
+    if tie_source:
+        assert "target_embedding" not in found
+        source = source + target
+    else:
+        np.testing.assert_allclose(found["target_embedding"]["weight"], target, atol=1e-12)
+    np.testing.assert_allclose(found["source_embedding"]["weight"], source, atol=1e-12)
+
+
+def test_output_and_target_embedding_are_tied_by_default():
+    """One array, both vocabularies apart."""
+    params = encoder_decoder.init(np.random.default_rng(0), Config(7, 8, N=1, d_model=8))
+    assert encoder_decoder.output_weight(params).base is encoder_decoder.target_weight(params)
+    assert {"source_embedding", "target_embedding", "encoder", "decoder"} == set(params)
+
+
+def test_pre_norm_is_the_default_and_ends_in_a_norm():
+    """The norm comes before the sub-layer, the residual goes round both, and one more ends it."""
+    assert Config(7, 7).norm == "pre"
+    params = random_params(CONFIG)["encoder"]
+    y, cache = encoder.forward(normal(2, 3, 6), params, heads=2)
+    np.testing.assert_allclose(
+        y, params["norm"]["weight"] * cache.norm.normed + params["norm"]["bias"], rtol=1e-14
+    )
+    np.testing.assert_allclose(cache.norm.normed.mean(axis=-1), 0, atol=1e-14)
+    x, layer = normal(2, 3, 6), params["layers"]["0"]
+    h, _ = layer_norm.forward(x, **layer["self_attention_norm"])
+    x_2 = x + multi_head_attention.forward(h, h, layer["self_attention"], 2)[0]
+    h, _ = layer_norm.forward(x_2, **layer["feed_forward_norm"])
+    expected = x_2 + feed_forward.forward(h, layer["feed_forward"])[0]
+    np.testing.assert_allclose(encoder_layer.forward(x, layer, 2)[0], expected, rtol=1e-12)
+
+
+def test_post_norm_has_a_norm_after_each_residual_and_none_at_the_end():
+    """As in the paper."""
+    params = random_params(config(norm="post"))
+    assert "norm" not in params["encoder"] and "norm" not in params["decoder"]
+    x, memory = normal(2, 3, 6), normal(2, 4, 6, seed=1)
+    y, cache = decoder.forward(x, memory, params["decoder"], heads=2, norm="post")
+    assert cache.norm is None
+    last = cache.layers[-1].feed_forward_norm
+    bias = params["decoder"]["layers"]["1"]["feed_forward_norm"]["bias"]
+    np.testing.assert_allclose(y, last.weight * last.normed + bias, rtol=1e-14)
+    layer = params["encoder"]["layers"]["0"]
+    h = x + multi_head_attention.forward(x, x, layer["self_attention"], 2)[0]
+    x_2, _ = layer_norm.forward(h, **layer["self_attention_norm"])
+    h = x_2 + feed_forward.forward(x_2, layer["feed_forward"])[0]
+    expected, _ = layer_norm.forward(h, **layer["feed_forward_norm"])
+    found, _ = encoder_layer.forward(x, layer, 2, norm="post")
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_slope_of_relu_at_0_is_0():
+    """It is taken as that, as there is no derivative; so also at -0."""
+    y, cache = relu.forward(np.array([-1.0, -0.0, 0.0, 2.0]))
+    np.testing.assert_array_equal(y, [0, 0, 0, 2])
+    np.testing.assert_array_equal(relu.backward(np.full(4, 5.0), cache), [0, 0, 0, 5])
+
+
+# What is said to who gets it wrong: what was given, and what was expected.
+
+ONES = np.ones
+ROWS = np.ones((1, 2, 6))
+LAYER = {"rng": np.random.default_rng(0), "d_model": 6, "d_ff": 5}
+ATTENTION = multi_head_attention.init(np.random.default_rng(0), 6)
+
+
+def _feed_forward(x, activation="relu"):
+    feed_forward.forward(x, feed_forward.init(**LAYER), activation)
+
+
+def _encoder_layer(x, **settings):
+    encoder_layer.forward(x, encoder_layer.init(**LAYER), 2, **settings)
+
+
+def _decoder_layer(x, memory, **settings):
+    decoder_layer.forward(x, memory, decoder_layer.init(**LAYER), 2, **settings)
+
+
+def _model(source, target, module=encoder_decoder):
+    module.forward(np.array(source), np.array(target), random_params(CONFIG), CONFIG)
+
+
+_loss = partial(_model, module=encoder_decoder_loss)
+_settings = partial(Config, 7, 7)
+
+REFUSED = {
+    # linear
+    "linear: width": (
+        lambda: linear.forward(ONES((2, 3)), ONES((4, 5))),
+        ValueError,
+        ["(2, 3)", "(4, 5)", "(in, out)"],
+    ),
+    "linear: flat weight": (
+        lambda: linear.forward(ONES((2, 3)), ONES(3)),
+        ValueError,
+        ["(2, 3)", "(3,)", "(in, out)"],
+    ),
+    "linear: bias": (
+        lambda: linear.forward(ONES((2, 3)), ONES((3, 5)), ONES(3)),
+        ValueError,
+        ["(3,)", "(5,)"],
+    ),
+    # layer_norm
+    "layer_norm: weight": (
+        lambda: layer_norm.forward(ONES((2, 3)), ONES(2), ONES(3)),
+        ValueError,
+        ["(2, 3)", "weight (2,)", "(3,)"],
+    ),
+    "layer_norm: bias": (
+        lambda: layer_norm.forward(ONES((2, 3)), ONES(3), ONES((1, 3))),
+        ValueError,
+        ["(2, 3)", "bias (1, 3)", "(3,)"],
+    ),
+    # gelu, dropout
+    "gelu: form": (
+        lambda: gelu.forward(ONES(3), "erf"),
+        ValueError,
+        ["'erf'", "'none'", "'tanh'"],
+    ),
+    "dropout: all": (lambda: dropout.forward(ONES(3), 1.0, None), ValueError, ["1.0", "less than"]),
+    "dropout: below 0": (
+        lambda: dropout.forward(ONES(3), -0.1, None),
+        ValueError,
+        ["-0.1", "at least 0"],
+    ),
+    "dropout: NaN": (lambda: dropout.forward(ONES(3), np.nan, None), ValueError, ["nan"]),
+    # embedding, positions
+    "embedding: floats": (
+        lambda: embedding.forward(ONES(2), ONES((3, 4))),
+        TypeError,
+        ["float64", "integers"],
+    ),
+    "embedding: booleans": (
+        lambda: embedding.forward(ONES(2, bool), ONES((3, 4))),
+        TypeError,
+        ["bool", "integers"],
+    ),
+    "embedding: below 0": (
+        lambda: embedding.forward(np.array([-1, 2]), ONES((3, 4))),
+        IndexError,
+        ["-1 to 2", "0 to 2"],
+    ),
+    "embedding: too large": (
+        lambda: embedding.forward(np.array([1, 3]), ONES((3, 4))),
+        IndexError,
+        ["1 to 3", "0 to 2"],
+    ),
+    "positions: too long": (
+        lambda: positions.forward(ONES((2, 5, 4)), ONES((3, 4))),
+        ValueError,
+        ["(2, 5, 4)", "(3, 4)", "at most 3"],
+    ),
+    "positions: width": (
+        lambda: positions.forward(ONES((2, 3, 1)), ONES((3, 4))),
+        ValueError,
+        ["(2, 3, 1)", "(3, 4)", "width 4"],
+    ),
+    "positions: one axis": (
+        lambda: positions.forward(ONES(4), ONES((3, 4))),
+        ValueError,
+        ["(4,)", "(3, 4)"],
+    ),
+    "sinusoids: layout": (
+        lambda: positions.sinusoids(2, 4, "half"),
+        ValueError,
+        ["'half'", "'interleaved'", "'halves'"],
+    ),
+    # attention
+    "attention: head size": (
+        lambda: attention.forward(ONES((2, 4)), ONES((3, 5)), ONES((3, 4))),
+        ValueError,
+        ["query (2, 4)", "key (3, 5)", "value (3, 4)", "(..., T, K)"],
+    ),
+    "attention: keys and values": (
+        lambda: attention.forward(ONES((2, 4)), ONES((3, 4)), ONES((2, 4))),
+        ValueError,
+        ["query (2, 4)", "key (3, 4)", "value (2, 4)", "(..., S, Kv)"],
+    ),
+    "attention: leading axes": (
+        lambda: attention.forward(ONES((1, 2, 4)), ONES((2, 3, 4)), ONES((2, 3, 4))),
+        ValueError,
+        ["query (1, 2, 4)", "same leading axes"],
+    ),
+    "attention: one axis": (
+        lambda: attention.forward(ONES(4), ONES(4), ONES(4)),
+        ValueError,
+        ["query (4,)", "(..., T, K)"],
+    ),
+    "attention: numbers as a mask": (
+        lambda: attention.forward(ONES((2, 4)), ONES((3, 4)), ONES((3, 4)), ONES((2, 3))),
+        TypeError,
+        ["float64", "bool"],
+    ),
+    "attention: transposed mask": (
+        lambda: attention.forward(ONES((2, 4)), ONES((3, 4)), ONES((3, 4)), ONES((3, 2), bool)),
+        ValueError,
+        ["(3, 2)", "(2, 3)"],
+    ),
+    "attention: mask with too many axes": (
+        lambda: attention.forward(ONES((2, 4)), ONES((3, 4)), ONES((3, 4)), ONES((1, 2, 3), bool)),
+        ValueError,
+        ["(1, 2, 3)", "(2, 3)"],
+    ),
+    # cross_entropy
+    "cross_entropy: floats": (
+        lambda: cross_entropy.forward(ONES((2, 3)), ONES(2)),
+        TypeError,
+        ["float64", "integers"],
+    ),
+    "cross_entropy: shapes": (
+        lambda: cross_entropy.forward(ONES((2, 3)), ONES(3, int)),
+        ValueError,
+        ["(2, 3)", "(3,)", "(..., V)"],
+    ),
+    "cross_entropy: too large": (
+        lambda: cross_entropy.forward(ONES((2, 3)), np.array([1, 3])),
+        IndexError,
+        ["1 to 3", "0 to 2"],
+    ),
+    "cross_entropy: below 0": (
+        lambda: cross_entropy.forward(ONES((2, 3)), np.array([1, -100])),
+        IndexError,
+        ["-100 to 1", "0 to 2"],
+    ),
+    "cross_entropy: smoothing": (
+        lambda: cross_entropy.forward(ONES((2, 3)), np.array([1, 2]), None, 1.5),
+        ValueError,
+        ["1.5", "0 to 1"],
+    ),
+    # layers
+    "multi_head_attention: heads": (
+        lambda: multi_head_attention.forward(ROWS, ROWS, ATTENTION, 4),
+        ValueError,
+        ["4 heads", "width 6"],
+    ),
+    "multi_head_attention: width": (
+        lambda: multi_head_attention.forward(ROWS, ROWS[..., :5], ATTENTION, 2),
+        ValueError,
+        ["(1, 2, 5)", "(6, 6)"],
+    ),
+    "multi_head_attention: batches": (
+        lambda: multi_head_attention.forward(ROWS, np.vstack([ROWS, ROWS]), ATTENTION, 2),
+        ValueError,
+        ["(1, 2, 2, 3)", "(2, 2, 2, 3)", "leading axes"],
+    ),
+    "multi_head_attention: two axes": (
+        lambda: multi_head_attention.forward(ROWS[0], ROWS[0], ATTENTION, 2),
+        ValueError,
+        ["(2, 6)", "(B, T, D)"],
+    ),
+    "feed_forward: activation": (
+        lambda: _feed_forward(ROWS, "tanh"),
+        ValueError,
+        ["'tanh'", "'relu'", "'gelu'", "'gelu_tanh'"],
+    ),
+    "feed_forward: width": (
+        lambda: _feed_forward(ONES((2, 3))),
+        ValueError,
+        ["(2, 3)", "(6, 5)"],
+    ),
+    "encoder_layer: norm": (
+        lambda: _encoder_layer(ROWS, norm="middle"),
+        ValueError,
+        ["'middle'", "'pre'", "'post'"],
+    ),
+    "encoder_layer: width": (
+        lambda: _encoder_layer(ROWS[..., :4]),
+        ValueError,
+        ["(1, 2, 4)", "(6,)"],
+    ),
+    "encoder_layer: mask": (
+        lambda: _encoder_layer(ROWS, mask=ONES((1, 1, 1, 3), bool)),
+        ValueError,
+        ["(1, 1, 1, 3)", "(1, 2, 2, 2)"],
+    ),
+    "decoder_layer: norm": (
+        lambda: _decoder_layer(ROWS, ROWS, norm=None),
+        ValueError,
+        ["None", "'pre'", "'post'"],
+    ),
+    "decoder_layer: memory": (
+        lambda: _decoder_layer(ROWS, ROWS[..., :4]),
+        ValueError,
+        ["(1, 2, 4)", "(6, 6)"],
+    ),
+    "input_embedding: too long": (
+        lambda: input_embedding.forward(ONES((1, 4), int), ONES((3, 6)), ONES((2, 6))),
+        ValueError,
+        ["(1, 4, 6)", "at most 2 positions"],
+    ),
+    # models
+    "encoder_decoder: batches": (
+        lambda: _model([[1, 2]], [[1, 2], [1, 2]]),
+        ValueError,
+        ["(1, 2)", "(2, 2)", "(B, S)", "(B, T)"],
+    ),
+    "encoder_decoder: one axis": (
+        lambda: _model([1, 2], [1, 2]),
+        ValueError,
+        ["(2,)", "(B, S)", "(B, T)"],
+    ),
+    "encoder_decoder: long source": (
+        lambda: _model([[1] * 9], [[1]]),
+        ValueError,
+        ["(1, 9, 6)", "at most 8"],
+    ),
+    "encoder_decoder: long target": (
+        lambda: _model([[1]], [[1] * 9]),
+        ValueError,
+        ["(1, 9, 6)", "at most 8"],
+    ),
+    "encoder_decoder: ids": (lambda: _model([[1, 7]], [[1]]), IndexError, ["1 to 7", "0 to 6"]),
+    "encoder_decoder: floats": (lambda: _model([[1.0]], [[1]]), TypeError, ["float64", "integers"]),
+    "encoder_decoder_loss: batches": (
+        lambda: _loss([[1, 2]], [[1, 2], [1, 2]]),
+        ValueError,
+        ["(1, 2)", "(B, S)"],
+    ),
+    "encoder_decoder_loss: one axis": (
+        lambda: _loss([[1, 2]], [1, 2]),
+        ValueError,
+        ["(1, 2)", "(2,)"],
+    ),
+    "preset": (
+        lambda: encoder_decoder.preset("huge", source_vocab=7, target_vocab=7),
+        ValueError,
+        ["'huge'", "tiny", "base"],
+    ),
+}
+# Settings: what is wrong, and what the message has to say beside its name and value.
+WRONG_SETTINGS = [
+    ({"N": 0}, "above 0"),
+    ({"d_model": -8}, "above 0"),
+    ({"d_ff": 2.5}, "whole number"),
+    ({"h": 0}, "above 0"),
+    ({"max_length": 0}, "above 0"),
+    ({"h": 3}, "d_model=512"),
+    ({"P_drop": 1.0}, "below 1"),
+    ({"attention_dropout": -0.1}, "at least 0"),
+    ({"activation_dropout": 1.5}, "below 1"),
+    ({"epsilon_ls": math.nan}, "at least 0"),
+    ({"norm": "none"}, "'pre', 'post'"),
+    ({"activation": "swish"}, "'relu', 'gelu', 'gelu_tanh'"),
+    ({"positions": "rotary"}, "'sinusoidal', 'learned'"),
+    ({"sinusoids": "half"}, "'interleaved', 'halves'"),
+    ({"dtype": "float16"}, "'float32', 'float64'"),
+    ({"norm_eps": 0}, "above 0"),
+    ({"norm_eps": math.nan}, "above 0"),
+    ({"pad_id": 7}, "not an id"),
+    ({"pad_id": -1}, "not an id"),
+    ({"pad_id": 0.5}, ""),
+]
+for _given, _expected in WRONG_SETTINGS:
+    ((_name, _value),) = _given.items()
+    REFUSED[f"Config: {_name}={_value!r}"] = (
+        partial(_settings, **_given),
+        ValueError,
+        [f"{_name}={_value!r}", _expected],
+    )
+REFUSED["Config: vocabulary"] = (lambda: Config(0, 7), ValueError, ["source_vocab=0", "above 0"])
+REFUSED["Config: tied vocabularies"] = (
+    lambda: Config(7, 8, tie_source=True),
+    ValueError,
+    ["source_vocab=7", "target_vocab=8", "tie_source"],
+)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_fit_is_refused(name):
+    """The message says what was given and what was expected."""
+    call, error, parts = REFUSED[name]
+    with pytest.raises(error) as raised:
+        call()
+    missing = [part for part in parts if part not in str(raised.value)]
+    assert not missing, str(raised.value)

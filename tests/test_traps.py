@@ -1,0 +1,311 @@
+"""Mistakes found in public Transformers, most of them under green tests: one test for each.
+
+The derivatives here come from values of ``forward`` alone, by complex step: if an entry of an
+argument moves by ``ih``, the imaginary part of the output is h times its derivative, and as nothing
+is subtracted no digit is lost.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from strategies import random_params
+
+from numpy_transformer import parameters
+from numpy_transformer.generation.greedy import greedy
+from numpy_transformer.layers import decoder, encoder_layer, multi_head_attention
+from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.ops import (
+    attention,
+    cross_entropy,
+    dropout,
+    embedding,
+    layer_norm,
+    softmax,
+)
+
+B, T, S, H, K, V = 2, 3, 5, 2, 4, 7  # all different, but where a trap needs it
+D = H * K
+STEP = 1e-30
+CONFIG = encoder_decoder.Config(
+    source_vocab=V,
+    target_vocab=V,
+    N=2,
+    d_model=D,
+    d_ff=9,
+    h=H,
+    P_drop=0.0,
+    epsilon_ls=0.1,
+    max_length=6,
+    dtype="float64",
+)
+DROPPING = {"P_drop": 0.5, "attention_dropout": 0.5, "activation_dropout": 0.5}
+SOURCE = np.array([[1, 2, 2, 3, 4], [5, 5, 1, 0, 0]])
+TARGET = np.array([[1, 3, 3, 6], [1, 4, 0, 0]])
+
+
+def config(**settings):
+    """The settings of this file's model, some of them changed."""
+    return encoder_decoder.Config(**vars(CONFIG) | settings)
+
+
+def normal(*shape, seed=0):
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def derivative(f, x, dy):
+    """The derivative of ``sum(dy * f(x))`` for every entry of ``x``."""
+    gradient = np.empty(x.shape)
+    for index in np.ndindex(x.shape):
+        moved = x.astype(complex)
+        moved[index] += 1j * STEP
+        gradient[index] = (dy * f(moved).imag).sum() / STEP
+    return gradient
+
+
+def close(actual, expected):
+    """Equal but for rounding, and not all zero, which would show nothing."""
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+def check_table(name, settings):
+    """The gradient of a table, of tokens or of positions, of a whole model."""
+    params = random_params(settings)
+
+    def logits(weight):
+        moved = params | {name: {"weight": weight}}
+        return encoder_decoder.forward(SOURCE, TARGET, moved, settings)[0]
+
+    y, cache = encoder_decoder.forward(SOURCE, TARGET, params, settings)
+    dy = normal(*y.shape)
+    dparams = encoder_decoder.backward(dy, cache)
+    close(dparams[name]["weight"], derivative(logits, params[name]["weight"], dy))
+
+
+def test_layer_norm_whose_weight_is_not_1():
+    """``dx`` goes back through the weight before the means are taken; at weight 1 none can tell."""
+    x, weight, bias, dy = normal(B, T, D), normal(D, seed=1), normal(D, seed=2), normal(B, T, D)
+    _, cache = layer_norm.forward(x, weight, bias)
+    dx, dweight, dbias = layer_norm.backward(dy, cache)
+    close(dx, derivative(lambda x: layer_norm.forward(x, weight, bias)[0], x, dy))
+    close(dweight, derivative(lambda weight: layer_norm.forward(x, weight, bias)[0], weight, dy))
+    close(dbias, dy.sum(axis=(0, 1)))
+
+
+@pytest.mark.parametrize("length", [S, T])
+def test_layout_of_the_gradient_of_keys(length):
+    """With T keys as well, so that a transposed gradient of the scores has the right shape."""
+    query, key = normal(B, H, T, K), normal(B, H, length, K, seed=1)
+    value, dy = normal(B, H, length, K, seed=2), normal(B, H, T, K, seed=3)
+    _, cache = attention.forward(query, key, value)
+    _, dkey, dvalue = attention.backward(dy, cache)
+    close(dkey, derivative(lambda key: attention.forward(query, key, value)[0], key, dy))
+    close(dvalue, derivative(lambda value: attention.forward(query, key, value)[0], value, dy))
+
+
+@pytest.mark.parametrize("tied", ["tie_output", "tie_source"])
+def test_tied_weights_add_up(tied):
+    """The gradient of a table that is used in two places; it has repeated and unused tokens."""
+    name = "source_embedding" if tied == "tie_source" else "target_embedding"
+    check_table(name, config(**{"tie_output": False, "tie_source": False} | {tied: True}))
+
+
+def test_repeated_tokens_add_up():
+    """A token that stands in three places gets all three gradients, not the last of them."""
+    ids = np.array([[2, 1, 2], [4, 2, 0]])
+    dy = normal(2, 3, D)
+    _, cache = embedding.forward(ids, normal(V, D))
+    dweight = embedding.backward(dy, cache)
+    close(dweight[2], dy[0, 0] + dy[0, 2] + dy[1, 1])
+    close(dweight[[1, 4, 0]], np.stack([dy[0, 1], dy[1, 0], dy[1, 2]]))
+    assert not dweight[[3, 5, 6]].any()
+
+
+@pytest.mark.parametrize("name", ["source_embedding", "source_positions"])
+def test_scale_of_the_embeddings_is_in_their_gradient(name):
+    """sqrt(D), in the table of the source, which is tied to none; not in that of the positions."""
+    check_table(name, config(tie_source=False, positions="learned"))
+
+
+def test_loss_is_divided_by_the_tokens_that_count():
+    """4 of 6: not by the positions, not by the rows, and in the gradient as in the loss."""
+    logits, targets = normal(2, 3, V), np.array([[1, 2, 3], [4, 0, 0]])
+    p, _ = softmax.forward(logits)
+    loss, cache = cross_entropy.forward(logits, targets, ignore_index=0)
+    counting = [(0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 0, 4)]
+    assert loss == pytest.approx(sum(-np.log(p[place]) for place in counting) / 4, rel=1e-13)
+    dlogits = cross_entropy.backward(1.0, cache)
+    expected = derivative(
+        lambda logits: cross_entropy.forward(logits, targets, ignore_index=0)[0], logits, 1.0
+    )
+    close(dlogits, expected)
+
+
+def test_padding_has_no_part_in_the_loss_of_a_model():
+    """Each row counts by its tokens: the loss of a batch is not the mean of its rows' losses."""
+    params = random_params(CONFIG)
+    counts = [3, 1]
+    rows = [
+        encoder_decoder_loss.forward(SOURCE[[b]], TARGET[[b]], params, CONFIG)[0] for b in range(2)
+    ]
+    loss, _ = encoder_decoder_loss.forward(SOURCE, TARGET, params, CONFIG)
+    assert rows[0] != pytest.approx(rows[1], rel=1e-3)
+    assert loss == pytest.approx(np.dot(rows, counts) / 4, rel=1e-12)
+
+
+def _dropouts(cache, name=""):
+    """The name and the mask of every dropout in a nest of caches."""
+    if isinstance(cache, dropout.Cache):
+        yield name, cache.keep
+    elif isinstance(cache, tuple):
+        children = cache._asdict() if hasattr(cache, "_asdict") else dict(enumerate(cache))
+        for key, child in children.items():
+            yield from _dropouts(child, f"{name}.{key}")
+
+
+def test_no_two_places_share_a_mask_of_dropout():
+    """Each place draws its own, in each layer; where each is found is known by name."""
+    settings = config(**DROPPING)
+    source, target = np.full((2, 6), 1), np.full((2, 6), 2)  # as long as each other
+    _, cache = encoder_decoder.forward(
+        source, target, random_params(settings), settings, np.random.default_rng(0)
+    )
+    found = dict(_dropouts(cache))
+    # Two embeddings; in each layer one for each sub-layer, each attention, and the hidden units.
+    assert len(found) == 2 + 2 * (2 + 1 + 1) + 2 * (3 + 2 + 1)
+    assert all(keep is not None and 0.2 < keep.mean() < 0.8 for keep in found.values())
+    for name, keep in found.items():
+        for other, keep_2 in found.items():
+            size = min(keep.size, keep_2.size)
+            if name < other:
+                assert (keep.ravel()[:size] != keep_2.ravel()[:size]).any(), (name, other)
+
+
+def test_gradient_of_values_under_dropout():
+    """Values were mixed by the weights that dropout left; softmax's derivative needs the others."""
+    query, key = normal(B, H, T, K), normal(B, H, S, K, seed=1)
+    value, dy = normal(B, H, S, K, seed=2), normal(B, H, T, K, seed=3)
+
+    def attend(query, key, value):
+        return attention.forward(query, key, value, None, 0.5, np.random.default_rng(0))
+
+    y, cache = attend(query, key, value)
+    assert 0 < cache.dropout.keep.sum() < cache.dropout.keep.size
+    dquery, dkey, dvalue = attention.backward(dy, cache)
+    close(dvalue, derivative(lambda value: attend(query, key, value)[0], value, dy))
+    close(dquery, derivative(lambda query: attend(query, key, value)[0], query, dy))
+    close(dkey, derivative(lambda key: attend(query, key, value)[0], key, dy))
+
+
+@pytest.mark.parametrize("length", [S, T])
+def test_gradient_of_the_memory(length):
+    """It comes through keys and values of every layer, from a source longer than the target, too.
+
+    Of the same length, a mix-up of x and memory does not show in the shapes.
+    """
+    params = random_params(CONFIG)["decoder"]
+    x, memory = normal(B, T, D), normal(B, length, D, seed=1)
+    dy = normal(B, T, D, seed=2)
+    _, cache = decoder.forward(x, memory, params, H)
+    dx, dmemory, _ = decoder.backward(dy, cache)
+    close(dx, derivative(lambda x: decoder.forward(x, memory, params, H)[0], x, dy))
+    close(dmemory, derivative(lambda memory: decoder.forward(x, memory, params, H)[0], memory, dy))
+
+
+def test_gradient_of_self_attention_has_two_parts():
+    """A sequence that attends to itself asks and answers: both gradients are its own."""
+    params = random_params(CONFIG)["encoder"]["layers"]["0"]
+    x, dy = normal(B, S, D), normal(B, S, D, seed=1)
+    _, cache = encoder_layer.forward(x, params, H)
+    dx, _ = encoder_layer.backward(dy, cache)
+    close(dx, derivative(lambda x: encoder_layer.forward(x, params, H)[0], x, dy))
+
+
+def test_decoder_does_not_see_the_future():
+    """The last token changes its own logits and no earlier ones."""
+    params = random_params(CONFIG)
+    other = TARGET.copy()
+    other[0, -1] = 2
+    logits, _ = encoder_decoder.forward(SOURCE, TARGET, params, CONFIG)
+    changed, _ = encoder_decoder.forward(SOURCE, other, params, CONFIG)
+    np.testing.assert_allclose(changed[0, :-1], logits[0, :-1], rtol=1e-12)
+    assert np.abs(changed[0, -1] - logits[0, -1]).max() > 1e-3
+
+
+def test_softmax_has_no_batch_to_divide_by():
+    """The gradient of a row, in a batch of four, is its own Jacobian times its ``dy``."""
+    x, dy = normal(2, 2, S), normal(2, 2, S, seed=1)
+    y, cache = softmax.forward(x)
+    dx = softmax.backward(dy, cache)
+    for row in np.ndindex(2, 2):
+        jacobian = np.diag(y[row]) - np.outer(y[row], y[row])
+        close(dx[row], jacobian @ dy[row])
+
+
+def test_dropout_is_off_without_a_generator():
+    """The same logits as with rates of 0, and the same again; so also while generating."""
+    dropping = config(**DROPPING)
+    params = random_params(CONFIG)
+    expected, _ = encoder_decoder.forward(SOURCE, TARGET, params, CONFIG)
+    for _ in range(2):
+        found, cache = encoder_decoder.forward(SOURCE, TARGET, params, dropping)
+        np.testing.assert_array_equal(found, expected)
+    assert all(keep is None for _, keep in _dropouts(cache))
+    search = {"bos": 1, "eos": 2, "limit": 5}
+    assert greedy(SOURCE, params, dropping, **search) == greedy(SOURCE, params, CONFIG, **search)
+
+
+def test_dropout_is_on_with_a_generator():
+    """The settings reach every place: each rate by itself changes the logits."""
+    params = random_params(CONFIG)
+    expected, _ = encoder_decoder.forward(SOURCE, TARGET, params, CONFIG)
+    for name, rate in DROPPING.items():
+        rng = np.random.default_rng(0)
+        found, _ = encoder_decoder.forward(SOURCE, TARGET, params, config(**{name: rate}), rng)
+        assert np.abs(found - expected).max() > 1e-3, name
+
+
+def _float_arrays(cache):
+    """All arrays of floats in a nest of caches."""
+    if isinstance(cache, np.ndarray) and cache.dtype.kind == "f":
+        yield cache
+    elif isinstance(cache, tuple):
+        for part in cache:
+            yield from _float_arrays(part)
+
+
+@pytest.mark.parametrize("number", [float, np.float64])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh"])
+def test_float64_does_not_creep_in(number, norm, activation):
+    """Loss, gradients and all that is kept for them are float32, dropout and smoothing on.
+
+    Settings may be NumPy's float64, as they come out of a grid of rates: then this holds for loss
+    and gradients.
+    """
+    rates = {name: number(rate) for name, rate in DROPPING.items()}
+    others = {"epsilon_ls": number(0.1), "norm_eps": number(1e-5), "dtype": "float32"}
+    settings = config(**rates, **others, norm=norm, activation=activation)
+    params = random_params(settings)
+    rng = np.random.default_rng(0)
+    loss, cache = encoder_decoder_loss.forward(SOURCE, TARGET, params, settings, rng)
+    assert loss.dtype == np.float32
+    if number is float:
+        assert {array.dtype for array in _float_arrays(cache)} == {np.dtype(np.float32)}
+    dparams = encoder_decoder_loss.backward(number(1), cache)
+    assert {array.dtype for _, array in parameters.items(dparams)} == {np.dtype(np.float32)}
+
+
+def test_arguments_are_not_written_to():
+    """Not by an in-place product either: the heads of a query are views of the caller's array."""
+    x, params = normal(B, T, D), multi_head_attention.init(np.random.default_rng(0), D, np.float64)
+    before = copy.deepcopy((x, params))
+    y, cache = multi_head_attention.forward(x, x, params, H)
+    dy = normal(B, T, D)
+    multi_head_attention.backward(dy, cache)
+    np.testing.assert_equal((x, params), before)
+    np.testing.assert_equal(dy, normal(B, T, D))
