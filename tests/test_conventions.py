@@ -456,7 +456,17 @@ REFUSED = {
         ValueError,
         ["'half'", "'interleaved'", "'halves'"],
     ),
-    # attention
+    # softmax, attention
+    "softmax: integers": (
+        lambda: softmax.forward(ONES((2, 3), np.int64)),
+        TypeError,
+        ["int64", "floats"],
+    ),
+    "attention: integers": (
+        lambda: attention.forward(*[ONES((2, 3), np.int64)] * 3),
+        TypeError,
+        ["int64", "floats"],
+    ),
     "attention: head size": (
         lambda: attention.forward(ONES((2, 4)), ONES((3, 5)), ONES((3, 4))),
         ValueError,
@@ -493,6 +503,11 @@ REFUSED = {
         ["(1, 2, 3)", "(2, 3)"],
     ),
     # cross_entropy
+    "cross_entropy: integers as logits": (
+        lambda: cross_entropy.forward(ONES((2, 3), np.int64), ONES(2, int)),
+        TypeError,
+        ["int64", "floats"],
+    ),
     "cross_entropy: floats": (
         lambda: cross_entropy.forward(ONES((2, 3)), ONES(2)),
         TypeError,
@@ -621,6 +636,7 @@ REFUSED = {
 # Settings: what is wrong, and what the message has to say beside its name and value.
 WRONG_SETTINGS = [
     ({"N": 0}, "above 0"),
+    ({"N": True}, "whole number"),
     ({"d_model": -8}, "above 0"),
     ({"d_ff": 2.5}, "whole number"),
     ({"h": 0}, "above 0"),

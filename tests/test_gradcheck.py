@@ -46,6 +46,22 @@ def test_no_false_alarm_at_other_points(seed):
         check(name, seed).raise_if_wrong()
 
 
+@pytest.mark.parametrize("seed", [168, 228])
+def test_a_kink_within_the_step_is_no_false_alarm(seed):
+    """With these seeds a hidden unit lies so near to 0 that a step crosses ReLU's kink."""
+    point = points.point("feed_forward, relu", seed)
+    _, cache = point.op.forward(*point.args)
+    hidden = cache.hidden.x @ cache.hidden.weight + point.args[1]["hidden"]["bias"]
+    assert np.abs(hidden).min() < 2e-4
+    check("feed_forward, relu", seed).raise_if_wrong()
+
+
+def test_arguments_may_be_given_by_name():
+    x, weight, bias = points.point("layer_norm").args
+    report = gradcheck(layer_norm, x, bias=bias, weight=weight)
+    assert report.ok and [g.name for g in report.gradients] == ["dx", "dweight", "dbias"]
+
+
 def changed(index, change):
     """A backward pass with one of its gradients changed."""
 
@@ -200,6 +216,8 @@ def test_what_cannot_be_checked_is_refused():
         gradcheck(softmax, np.ones((2, 3), np.float32))
     with pytest.raises(TypeError, match="no function 'backward'"):
         gradcheck(types.SimpleNamespace(__name__="half", forward=lambda x: x), np.ones(3))
+    with pytest.raises(TypeError, match="nothing to check"):
+        gradcheck(softmax, np.ones(3, int))
     too_many = types.SimpleNamespace(
         __name__="two", forward=lambda x: (x, None), backward=lambda dy, cache: (dy, dy)
     )

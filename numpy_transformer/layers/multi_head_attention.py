@@ -65,7 +65,7 @@ def forward(
     """Let every position of ``x`` gather what it asks for from ``memory``.
 
     ``dropout_rate`` is for the attention weights. Raises ``ValueError`` when the heads do not
-    divide the width.
+    divide the width, and for arrays that do not have three axes.
 
     >>> rng = np.random.default_rng(0)
     >>> params = init(rng, d_model=4)
@@ -77,6 +77,11 @@ def forward(
     >>> dmemory.shape, sorted(dparams)
     ((1, 3, 4), ['key', 'output', 'query', 'value'])
     """
+    if x.ndim != 3 or memory.ndim != 3:
+        raise ValueError(
+            f"multi_head_attention: x is {x.shape} and memory {memory.shape}, "
+            "expected (B, T, D) and (B, S, D)"
+        )
     query, query_cache = linear.forward(x, **params["query"])  # (B, T, D)
     key, key_cache = linear.forward(memory, **params["key"])  # (B, S, D)
     value, value_cache = linear.forward(memory, **params["value"])  # (B, S, D)

@@ -90,7 +90,7 @@ class Config:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}, expected one of {allowed}")
-        if self.norm_eps <= 0:
+        if not 0 < self.norm_eps < math.inf:
             raise ValueError(f"norm_eps={self.norm_eps}, expected above 0")
         if self.d_model % self.h:
             raise ValueError(f"h={self.h} heads do not divide d_model={self.d_model}")
@@ -99,7 +99,8 @@ class Config:
                 "tie_source needs one vocabulary for both sides, but "
                 f"source_vocab={self.source_vocab} and target_vocab={self.target_vocab}"
             )
-        if not 0 <= self.pad_id < min(self.source_vocab, self.target_vocab):
+        vocabulary = range(min(self.source_vocab, self.target_vocab))
+        if not isinstance(self.pad_id, Integral) or self.pad_id not in vocabulary:
             raise ValueError(f"pad_id={self.pad_id} is not an id of both vocabularies")
 
 

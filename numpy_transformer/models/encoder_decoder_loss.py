@@ -46,6 +46,11 @@ def forward(
     >>> list(dparams)
     ['source_embedding', 'target_embedding', 'encoder', 'decoder']
     """
+    if target.ndim != 2:
+        raise ValueError(
+            f"encoder_decoder_loss: source {source.shape} and target {target.shape} do not fit: "
+            "expected (B, S) and (B, T + 1)"
+        )
     logits, model_cache = encoder_decoder.forward(source, target[:, :-1], params, config, rng)
     loss, loss_cache = cross_entropy.forward(
         logits, target[:, 1:], config.pad_id, config.epsilon_ls

@@ -108,7 +108,8 @@ def _product(a: np.ndarray, b: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def _check(query, key, value, mask) -> None:
     fit = (
-        query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
+        min(query.ndim, key.ndim, value.ndim) >= 2
+        and query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
         and query.shape[-1] == key.shape[-1]
         and key.shape[-2] == value.shape[-2]
     )

@@ -55,12 +55,12 @@ def forward(x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Cache]:
            [1., 1.],
            [0., 0.]])
     """
-    T, D = x.shape[-2:]
-    if T > len(weight) or D != weight.shape[1]:
+    if x.ndim < 2 or x.shape[-2] > len(weight) or x.shape[-1] != weight.shape[1]:
         raise ValueError(
-            f"positions: x {x.shape} does not fit the table {weight.shape}: at most "
-            f"{len(weight)} positions of width {weight.shape[1]}"
+            f"positions: x {x.shape} does not fit the table {weight.shape}: expected (..., T, D) "
+            f"with at most {len(weight)} positions T of width {weight.shape[1]}"
         )
+    T = x.shape[-2]
     return x + weight[:T], Cache(weight)  # (..., T, D)
 
 
