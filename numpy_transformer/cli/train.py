@@ -32,7 +32,7 @@ FORMAT = 1  # of the settings in a checkpoint
 
 # What --preset and the options leave open; chosen so that the built-in tasks end in a minute.
 MODEL = encoder_decoder.PRESETS["tiny"]
-TRAINING = {"steps": 2000, "lr": 3e-3, "warmup": 100, "batch_tokens": 1500, "evaluate_every": 500}
+TRAINING = {"steps": 2500, "lr": 3e-3, "warmup": 100, "batch_tokens": 1500, "evaluate_every": 500}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
