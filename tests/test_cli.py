@@ -165,7 +165,7 @@ def test_input_that_is_not_utf_8_is_refused(command):
         (["evaluate", "--run", "run", "none.tsv"], "none.tsv cannot be read: No such file"),
         (["train", "--data", "none.tsv"], "none.tsv cannot be read: No such file"),
         (["train", "--resume", "none"], "there is no folder none"),
-        (["train", "--resume", "run", "--lr", "1"], "takes all settings from the run; leave out --lr"),
+        (["train", "--resume", "run", "--lr", "1"], "all settings from the run; leave out --lr"),
         (["train", "--run", "run"], r"run holds a run already\. Go on with it \(--resume run\)"),
         (["train", "--run", "run/step-00000250"], "exists and is not a run"),
         (["train", "--task", "copy", "--data", "train.tsv"], "--task or --data, not both"),

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,13 @@ def test_a_run_that_diverges_is_stopped_by_the_command(tmp_path, monkeypatch, ca
     error = capsys.readouterr().err
     assert status == 2
     assert "try a smaller learning rate" in error and "Traceback" not in error
+
+
+def test_until_one_is_judged_the_last_checkpoint_is_the_best(tmp_path, monkeypatch):
+    state, task, settings = small_task(tmp_path)
+    monkeypatch.setattr(trainer, "_ctrl_c", lambda progress: nullcontext(lambda: True))
+    assert not trainer.train(state, task, settings, tmp_path, quiet())
+    assert _index(tmp_path) == {"last": "step-00000001", "best": "step-00000001"}
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):

@@ -13,7 +13,6 @@ from numpy_transformer.data.tasks import TASKS
 from numpy_transformer.data.vocabulary import UNITS
 from numpy_transformer.training.checkpoint import CheckpointError
 
-
 PAIRS = 50_000  # to train on, of a built-in task
 HELD_OUT = 1000  # of a built-in task
 HELD_OUT_SHARE = 0.05  # of the sources in a file

@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     """Answer every line."""
     runs.check_search_options(options)
     model, _ = runs.load(options.run)
-    at_once = options.lines if options.lines is not None else (1 if not options.file and sys.stdin.isatty() else 512)
+    on_terminal = not options.file and sys.stdin.isatty()
+    at_once = (1 if on_terminal else 512) if options.lines is None else options.lines
     if at_once < 1:
         raise ValueError(f"--lines is {options.lines}, expected at least 1")
     warned = False

@@ -1,7 +1,8 @@
 """Two sums that nearly every backward pass needs, as products with a vector of ones.
 
-The product gives the same sum as ``np.sum``, to rounding, and takes a third of the time or less, because the
-matrix library adds many numbers at once where ``np.sum`` over a short axis goes row by row.
+The product gives the same sum as ``np.sum``, to rounding, and takes a third of the time or less,
+because the matrix library adds many numbers at once where ``np.sum`` over a short axis goes row by
+row.
 """
 
 from __future__ import annotations

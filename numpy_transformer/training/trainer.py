@@ -144,7 +144,7 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
         checkpoint.save(run, saved, best)
 
     if state.step == 0:
-        save(best=False)  # so that a run can be taken up again from its first moment
+        save(best=True)  # so that a run can be taken up again from its first moment
     with _ctrl_c(progress) as interrupted:
         while state.step < settings.steps:
             batch = _next_batch(state, task.batches)
@@ -169,7 +169,7 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
                 save(best)
                 meter.restart()
             if interrupted() and not last:
-                save(best=False)
+                save(best=state.best is None)  # until one is judged, the last is the best
                 return False
     return True
 
