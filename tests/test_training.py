@@ -40,6 +40,8 @@ def start(*arguments, cwd):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A shell starts jobs in the background with Ctrl-C ignored, and so would be this one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -116,6 +118,17 @@ def test_ctrl_c_saves_and_says_how_to_go_on(whole_run, tmp_path):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert_same_to_the_last_bit(tmp_path / "run", whole_run)
+
+
+def test_a_job_that_was_started_with_ctrl_c_ignored_goes_on():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with trainer._ctrl_c(quiet()) as interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not interrupted()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(whole_run, tmp_path):
