@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from numpy_transformer import parameters, points
+from numpy_transformer import parameters
+from numpy_transformer.gradcheck import points
 from numpy_transformer.layers import (
     decoder_layer,
     encoder_layer,
@@ -35,7 +36,7 @@ from numpy_transformer.ops import (
     relu,
     softmax,
 )
-from numpy_transformer.points import Point
+from numpy_transformer.gradcheck.points import Point
 
 # The same examples in every run, and nothing that depends on how busy the machine is.
 SETTINGS = settings(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from numpy_transformer import points
+from numpy_transformer.gradcheck import points
 from numpy_transformer.cli import main
 from numpy_transformer.data.tasks import TASKS
 from numpy_transformer.ops import relu

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from numpy_transformer import parameters, points
+from numpy_transformer import parameters
+from numpy_transformer.gradcheck import points
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
 
 

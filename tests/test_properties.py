@@ -28,7 +28,8 @@ from strategies import (
     seeds,
 )
 
-from numpy_transformer import parameters, points
+from numpy_transformer import parameters
+from numpy_transformer.gradcheck import points
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
 from numpy_transformer.ops import (
     attention,

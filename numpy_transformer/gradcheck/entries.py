@@ -1,0 +1,106 @@
+"""Every entry of one gradient, measured from ``forward``: methods ``central`` and ``complex``.
+
+The entry at ``index`` is the derivative of ``sum(dy * y)`` along the line on which that entry of
+the argument moves alone. This is what says *which* entry of *which* gradient is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_transformer.gradcheck import lines
+from numpy_transformer.gradcheck.face import Call
+
+Derivative = Callable[[lines.Line], np.ndarray]
+
+FINER = 2.0**-7  # a step this much shorter is tried where a kink may lie within the step
+_PROBES = 48  # so many wrong entries are looked at before kinks are ruled out for the rest
+
+
+class Entries(NamedTuple):
+    """A gradient as measured."""
+
+    numeric: np.ndarray
+    kinks: np.ndarray  # bool: a kink lies within the step, or at the point
+    broken: np.ndarray  # bool: there is no derivative, and backward's value is as good as any
+    kind: str  # "kink" or "jump" if any is broken
+
+
+def differences(step: float) -> Derivative:
+    """Central differences with this step, in the place of the complex step."""
+    return partial(lines.central, h=step)
+
+
+def measure(
+    call: Call,
+    leaf: str,
+    dy: np.ndarray,
+    derivative: Derivative,
+    chosen: np.ndarray | None = None,
+) -> np.ndarray:
+    """The gradient of ``leaf``; NaN where the argument is not finite or was not ``chosen``."""
+    array = call.leaves[leaf]
+    numeric = np.full(array.shape, np.nan)
+    wanted = np.isfinite(array) if chosen is None else np.isfinite(array) & chosen
+    for index in zip(*np.nonzero(np.atleast_1d(wanted))):
+        index = index if array.ndim else ()
+        numeric[index] = entry(call, leaf, index, dy, derivative)
+    return numeric
+
+
+def settle_kinks(
+    call: Call,
+    leaf: str,
+    dy: np.ndarray,
+    analytic: np.ndarray,
+    numeric: np.ndarray,
+    bad: np.ndarray,
+    step: float | None,
+) -> Entries:
+    """Look again at the entries that seem wrong (``bad``): is a kink to blame?
+
+    With ``step`` (central differences) they are measured once more with a shorter one, and the
+    value that is closer to backward's counts. Where that does not help, the slopes to both sides
+    are compared at the point itself.
+    """
+    numeric, kinks, broken = numeric.copy(), np.zeros(bad.shape, bool), np.zeros(bad.shape, bool)
+    kind = ""
+    where = list(zip(*np.nonzero(np.atleast_1d(bad))))
+    where = [index if bad.ndim else () for index in where]
+    probes = where[:: max(1, len(where) // _PROBES)]
+    for indices in (probes, [index for index in where if index not in set(probes)]):
+        for index in indices:
+            if step is not None:
+                finer = entry(call, leaf, index, dy, differences(step * FINER))
+                if abs(finer - analytic[index]) < 0.5 * abs(numeric[index] - analytic[index]):
+                    numeric[index], kinks[index] = finer, True
+                    continue
+            line, speed = _line(call, leaf, index)
+            slope = float(analytic[index]) * speed
+            found = lines.excuse(line, dy, slope, lines.step_size(call) * FINER)
+            if found:
+                numeric[index], kinks[index], broken[index] = analytic[index], True, True
+                kind = found
+        if not kinks.any():
+            break
+    return Entries(numeric, kinks, broken, kind)
+
+
+def _line(call: Call, leaf: str, index: tuple[int, ...]) -> tuple[lines.Line, float]:
+    """The line along one entry, and how fast it moves."""
+    array = call.leaves[leaf]
+    direction = np.zeros(array.shape)
+    direction[index] = lines.size(array)
+    return lines.Line(call, {leaf: direction}), float(direction[index])
+
+
+def entry(
+    call: Call, leaf: str, index: tuple[int, ...], dy: np.ndarray, derivative: Derivative
+) -> float:
+    """One entry of the gradient of ``leaf``."""
+    line, speed = _line(call, leaf, index)
+    return float((dy * derivative(line)).sum() / speed)
