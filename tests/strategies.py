@@ -1,7 +1,8 @@
-"""Hypothesis strategies: small shapes, arrays, ids, masks, settings, and calls of every module.
+"""Hypothesis strategies for this project's own modules: settings, and calls of every module.
 
 A call is a ``Point``: a module, its arguments and its settings. ``calls`` draws its shapes, extents
-1 and, where that makes sense, 0 among them; ``points_of`` takes the package's own points.
+1 and, where that makes sense, 0 among them; ``points_of`` takes the package's own points. The
+arrays come from ``numpy_transformer.gradcheck.strategies``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ from functools import partial
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from numpy_transformer import parameters
 from numpy_transformer.gradcheck import points
+from numpy_transformer.gradcheck.points import Point
+from numpy_transformer.gradcheck.strategies import (
+    dtypes,
+    extents,
+    floats,
+    ids,
+    masks,
+    seeds,
+    shapes,
+)
 from numpy_transformer.layers import (
     decoder_layer,
     encoder_layer,
@@ -36,7 +46,6 @@ from numpy_transformer.ops import (
     relu,
     softmax,
 )
-from numpy_transformer.gradcheck.points import Point
 
 # The same examples in every run, and nothing that depends on how busy the machine is.
 SETTINGS = settings(
@@ -50,48 +59,24 @@ FEW = settings(SETTINGS, max_examples=8)  # where a test runs for each module
 
 LONGEST = 8  # positions of the models
 
-dtypes = st.sampled_from([np.float32, np.float64])
-seeds = st.integers(0, 2**32 - 1)
-extents = st.integers(1, 4)
-extents_or_0 = st.integers(0, 4)
-leading = hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3) | st.just((2,))
+leading = shapes(smallest=0)
 rates = st.sampled_from([0.0, 0.3])
 
-
-def floats(shape, dtype, largest=4):
-    """Arrays with ties and zeros, of numbers up to ``largest``."""
-    elements = st.floats(-largest, largest, width=32, allow_subnormal=False)
-    return hnp.arrays(dtype, shape, elements=elements)
-
-
-@st.composite
-def masks(draw, shape):
-    """Boolean arrays ``(..., T, S)``, often with a row of nothing but ``False``."""
-    mask = draw(hnp.arrays(bool, shape))
-    if draw(st.booleans()):
-        mask[..., :1, :] = False
-    return mask
-
-
-@st.composite
-def ids(draw, batch, length, vocabulary):
-    """Ids ``(batch, length)`` with repetitions and ragged padding (0)."""
-    found = draw(hnp.arrays(int, (batch, length), elements=st.integers(1, vocabulary - 1)))
-    lengths = draw(hnp.arrays(int, (batch, 1), elements=st.integers(0, length)))
-    return np.where(np.arange(length) < lengths, found, 0)
+# Values at which every operation is smooth, and far from where it is not.
+smooth = partial(floats, away_from=0, ties=False, margin=0.25)
 
 
 @st.composite
 def configs(draw, dtype=np.float64, **settings):
     """Settings of a small encoder-decoder without dropout; ``settings`` are taken as given."""
-    heads = draw(st.integers(1, 2))
+    heads = draw(extents(1, 2))
     tie_source = settings.get("tie_source", draw(st.booleans()))
     drawn = {
         "source_vocab": 6,
         "target_vocab": 6 if tie_source else 7,
-        "N": draw(st.integers(1, 2)),
-        "d_model": heads * draw(st.integers(1, 3)),
-        "d_ff": draw(st.integers(1, 5)),
+        "N": draw(extents(1, 2)),
+        "d_model": heads * draw(extents(1, 3)),
+        "d_ff": draw(extents(1, 5)),
         "h": heads,
         "P_drop": 0.0,
         "epsilon_ls": draw(st.sampled_from([0.0, 0.1])),
@@ -136,88 +121,92 @@ def cast(point, dtype):
 
 def points_of(name):
     """The package's own point called ``name``, in both precisions."""
-    return st.builds(lambda seed, dtype: cast(points.point(name, seed), dtype), seeds, dtypes)
+    return st.builds(lambda seed, dtype: cast(points.point(name, seed), dtype), seeds(), dtypes())
 
 
-def _linear(draw, dtype):
-    rows, width, out = draw(leading), draw(extents_or_0), draw(extents_or_0)
-    bias = draw(st.none() | floats(out, dtype))
-    x, weight = draw(floats((*rows, width), dtype)), draw(floats((width, out), dtype))
+def _linear(draw, dtype, values):
+    rows, width, out = draw(leading), draw(extents(0)), draw(extents(0))
+    bias = draw(st.none() | values(out, dtype))
+    x, weight = draw(values((*rows, width), dtype)), draw(values((width, out), dtype))
     return Point(linear, (x, weight, bias))
 
 
-def _relu(draw, dtype):
-    return Point(relu, (draw(floats((*draw(leading), draw(extents_or_0)), dtype)),))
+def _relu(draw, dtype, values):
+    return Point(relu, (draw(values(draw(leading), dtype)),))
 
 
-def _gelu(draw, dtype):
+def _gelu(draw, dtype, values):
     form = draw(st.sampled_from(["none", "tanh"]))
-    return Point(gelu, (draw(floats((*draw(leading), draw(extents_or_0)), dtype)), form))
+    return Point(gelu, (draw(values(draw(leading), dtype)), form))
 
 
-def _softmax(draw, dtype):
-    shape = (*draw(leading), 1, draw(extents_or_0))
+def _softmax(draw, dtype, values):
+    shape = draw(shapes(extents(0), smallest=0))
     mask = draw(masks(shape))
-    return Point(softmax, (np.where(mask, draw(floats(shape, dtype)), dtype(-np.inf)),))
+    return Point(softmax, (np.where(mask, draw(values(shape, dtype)), dtype(-np.inf)),))
 
 
-def _layer_norm(draw, dtype):
-    rows, D = draw(leading), draw(extents)
-    x, weight, bias = (draw(floats(shape, dtype)) for shape in [(*rows, D), D, D])
+def _layer_norm(draw, dtype, values):
+    rows, D = draw(leading), draw(extents())
+    x, weight, bias = (draw(values(shape, dtype)) for shape in [(*rows, D), D, D])
     return Point(layer_norm, (x, weight, bias))
 
 
-def _embedding(draw, dtype):
-    D = draw(extents_or_0)
-    return Point(embedding, (draw(ids(draw(extents), 3, 4)), draw(floats((4, D), dtype))))
+def _embedding(draw, dtype, values):
+    V, D = draw(extents()), draw(extents(0))
+    return Point(embedding, (draw(ids(leading, V)), draw(values((V, D), dtype))))
 
 
-def _positions(draw, dtype):
-    rows, T, D = draw(leading), draw(extents_or_0), draw(extents_or_0)
-    return Point(positions, (draw(floats((*rows, T, D), dtype)), draw(floats((5, D), dtype))))
+def _positions(draw, dtype, values):
+    rows, T, D = draw(leading), draw(extents(0)), draw(extents(0))
+    table = draw(values((T + draw(extents(0, 2)), D), dtype))
+    return Point(positions, (draw(values((*rows, T, D), dtype)), table))
 
 
-def _dropout(draw, dtype):
-    x = draw(floats((*draw(leading), draw(extents_or_0)), dtype))
-    return Point(dropout, (x, draw(rates), np.random.default_rng(draw(seeds))))
+def _dropout(draw, dtype, values):
+    x = draw(values(draw(leading), dtype))
+    return Point(dropout, (x, draw(rates), np.random.default_rng(draw(seeds()))))
 
 
-def _attention(draw, dtype):
-    rows, T, S = draw(leading), draw(extents_or_0), draw(extents_or_0)
-    K, Kv = draw(extents), draw(extents)
-    shapes = [(*rows, T, K), (*rows, S, K), (*rows, S, Kv)]
-    query, key, value = (draw(floats(shape, dtype)) for shape in shapes)
+def _attention(draw, dtype, values):
+    rows, T, S = draw(leading), draw(extents(0)), draw(extents(0))
+    K, Kv = draw(extents()), draw(extents(0))
+    query, key, value = (
+        draw(values((*rows, *shape), dtype)) for shape in [(T, K), (S, K), (S, Kv)]
+    )
     mask = draw(st.none() | masks((T, S)) | masks((*rows, 1, S)) | masks((*rows, T, S)))
-    rng = np.random.default_rng(draw(seeds))
+    rng = np.random.default_rng(draw(seeds()))
     return Point(attention, (query, key, value, mask, draw(rates), rng))
 
 
-def _cross_entropy(draw, dtype):
-    B, T, V = draw(extents_or_0), draw(extents_or_0), draw(extents)
-    targets = draw(ids(B, T, max(V, 2))) % V
-    settings = {"ignore_index": draw(st.none() | st.just(0)), "label_smoothing": draw(rates)}
-    return Point(cross_entropy, (draw(floats((B, T, V), dtype)), targets), settings)
+def _cross_entropy(draw, dtype, values):
+    rows, V = draw(leading), draw(extents())
+    ignored = draw(st.sampled_from([None, 0, -100]))
+    targets = draw(ids(rows, V, ignored))
+    settings = {"ignore_index": ignored, "label_smoothing": draw(rates)}
+    return Point(cross_entropy, (draw(values((*rows, V), dtype)), targets), settings)
 
 
-def _input_embedding(draw, dtype):
-    B, T, D = draw(extents_or_0), draw(extents_or_0), draw(extents)
-    args = draw(ids(B, T, 5)), draw(floats((5, D), dtype)), draw(floats((6, D), dtype))
-    rng = np.random.default_rng(draw(seeds))
-    return Point(input_embedding, (*args, 1.7, draw(rates), rng))
+def _input_embedding(draw, dtype, values):
+    B, T, D = draw(extents(0)), draw(extents(0)), draw(extents(0))
+    tables = draw(values((5, D), dtype)), draw(values((6, D), dtype))
+    rng = np.random.default_rng(draw(seeds()))
+    args = (draw(ids((B, T), 5, pad_id=0)), *tables, 1.7, draw(rates), rng)
+    return Point(input_embedding, args)
 
 
-def _layer(draw, dtype, module):
+def _layer(draw, dtype, values, module):
     """A layer: sizes, then data, then parameters, then the mask of each attention in it."""
-    B, T, S, H = draw(extents_or_0), draw(extents_or_0), draw(extents_or_0), draw(st.integers(1, 2))
-    D, seed = H * draw(st.integers(1, 3)), draw(seeds)
+    B, T, S, H = draw(extents(0)), draw(extents(0)), draw(extents(0)), draw(extents(1, 2))
+    D, seed = H * draw(extents(1, 3)), draw(seeds())
     rng, rate = np.random.default_rng(seed), draw(rates)
-    x, memory = draw(floats((B, T, D), dtype)), draw(floats((B, S, D), dtype))
+    x, memory = draw(values((B, T, D), dtype)), draw(values((B, S, D), dtype))
     mask = draw(st.none() | masks((T, T)) | masks((B, 1, 1, T)))
     memory_mask = draw(st.none() | masks((T, S)) | masks((B, 1, 1, S)))
     if module is multi_head_attention:
         params = jittered(module.init(rng, D, dtype), seed)
         return Point(module, (x, memory, params, H, memory_mask, rate, rng))
-    params = jittered(module.init(rng, D, draw(extents), dtype), seed)
+    params = jittered(module.init(rng, D, draw(extents()), dtype), seed)
     activation = draw(st.sampled_from(feed_forward.ACTIVATIONS))
     if module is feed_forward:
         return Point(module, (x, params, activation, rate, rng))
@@ -228,17 +217,18 @@ def _layer(draw, dtype, module):
     return Point(module, (x, memory, params, H, mask, memory_mask, rng), settings)
 
 
-def _model(draw, dtype, module):
+def _model(draw, dtype, values, module):
     """A whole model, with dropout or without, and also no rows or no tokens at all."""
-    rate, seed = draw(rates), draw(seeds)
+    rate, seed = draw(rates), draw(seeds())
     config = draw(configs(dtype, P_drop=rate, attention_dropout=rate, activation_dropout=rate))
-    B, S, T = draw(extents_or_0), draw(extents_or_0), draw(extents)
-    source, target = draw(ids(B, S, config.source_vocab)), draw(ids(B, T, config.target_vocab))
+    B, S, T = draw(extents(0)), draw(extents(0)), draw(extents())
+    source = draw(ids((B, S), config.source_vocab, config.pad_id))
+    target = draw(ids((B, T), config.target_vocab, config.pad_id))
     params, rng = random_params(config, seed), np.random.default_rng(seed)
     return Point(module, (source, target, params, config, rng))
 
 
-_CALLS = {
+_OPS = {
     "linear": _linear,
     "relu": _relu,
     "gelu": _gelu,
@@ -249,8 +239,9 @@ _CALLS = {
     "dropout": _dropout,
     "attention": _attention,
     "cross_entropy": _cross_entropy,
-    "input_embedding": _input_embedding,
 }
+OPS = tuple(_OPS)
+_CALLS = _OPS | {"input_embedding": _input_embedding}
 _LAYERS = (multi_head_attention, feed_forward, encoder_layer, decoder_layer)
 _MODELS = (encoder_decoder, encoder_decoder_loss)
 for _draw, _modules in ((_layer, _LAYERS), (_model, _MODELS)):
@@ -259,11 +250,12 @@ for _draw, _modules in ((_layer, _LAYERS), (_model, _MODELS)):
 
 
 @st.composite
-def calls(draw, name):
+def calls(draw, name, values=floats):
     """A call of the module ``name``, of any small shape and in either precision."""
-    return _CALLS[name](draw, draw(dtypes))
+    return _CALLS[name](draw, draw(dtypes()), values)
 
 
 # For every module, calls of any shape, and the package's own points.
+MODULES = tuple(_CALLS)
 EVERY_CALL = {f"{name}, any shape": calls(name) for name in _CALLS}
 EVERY_CALL |= {name: points_of(name) for name in points.POINTS}

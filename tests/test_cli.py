@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
-import pkgutil
 import re
 import shutil
 import subprocess
@@ -15,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from numpy_transformer.gradcheck import points
 from numpy_transformer.cli import main
 from numpy_transformer.data.tasks import TASKS
-from numpy_transformer.ops import relu
 
 FAST = [
     "--N", "1", "--d-model", "32", "--d-ff", "64", "--h", "2", "--steps", "250",
@@ -187,7 +183,6 @@ def test_input_that_is_not_utf_8_is_refused(command):
         (["train", "--preset", "huge"], "no preset 'huge', expected one of tiny, base"),
         (["train", "--data", "train.tsv", "--held-out", "0"], "holds out 0"),
         (["predict", "--run", "run", "--beam", "0"], "--beam is 0, expected at least 1"),
-        (["gradcheck", "softmin"], "no module 'softmin' to check; there is linear, relu"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -280,32 +275,6 @@ def test_settings_without_data_are_refused(command, folder):
     path.write_text(json.dumps(settings))
     status, _, error = command("evaluate", "--run", "nodata")
     assert status == 2 and "the settings do not describe any data" in error
-
-
-def test_gradcheck_prints_a_line_per_gradient(command):
-    status, output, _ = command("gradcheck", "layer_norm", "linear")
-    assert status == 0
-    assert re.search(r"dweight +8 +\d\.\de-\d\d  right", output)
-    assert re.search(r"8 gradients of 3 modules and settings: all right", output)
-
-
-def test_gradcheck_exits_with_1_if_a_gradient_is_wrong(command, monkeypatch):
-    monkeypatch.setattr(relu, "backward", lambda dy, cache: dy)
-    status, output, _ = command("gradcheck", "relu", "--brief")
-    assert status == 1
-    assert "1 WRONG" in output and "wrong: relu: dx" in output
-
-
-def test_gradcheck_covers_every_module_with_a_backward_pass():
-    found = set()
-    for folder in ("ops", "layers", "models"):
-        package = importlib.import_module(f"numpy_transformer.{folder}")
-        for info in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{package.__name__}.{info.name}")
-            if hasattr(module, "backward"):
-                found.add(info.name)
-    # The residual takes a function, so it has no point of its own: the layers check it.
-    assert found - {"residual"} == {name.partition(",")[0] for name in points.POINTS}
 
 
 @pytest.mark.parametrize("name", ["train", "predict", "evaluate", "gradcheck"])

@@ -235,6 +235,13 @@ def test_a_cache_that_is_used_up_is_found():
     assert report.amiss == ("dx",) and "does it write into the cache?" in report.table()
 
 
+def test_a_backward_that_cannot_be_called_twice_is_found():
+    used_up = operation(lambda x: (x * x, [x]), lambda dy, cache: 2 * dy * cache.pop())
+    report = gradcheck(used_up, X)
+    assert broken(report) == ["backward repeats itself"]
+    assert "called a second time with the same cache, op: backward raised IndexE" in report.table()
+
+
 def test_a_gradient_that_does_not_depend_on_dy_is_found():
     report = gradcheck(operation(lambda x: ((x * x).sum(), x), lambda dy, x: 2 * x), X)
     assert "nothing comes of nothing" in broken(report)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,9 +140,11 @@ def _json(options: argparse.Namespace, reports: list[Report]) -> str:
 
 def _calls(options: argparse.Namespace) -> Iterator[tuple[Call, tuple[str, ...]]]:
     """What is to be checked, and which of its gradients are zero for a good reason."""
-    names = options.names or list(points.POINTS)
     # Everything is found before anything is checked, so that a slip is told at once.
-    found = [call for name in names for call in _named(name, options)]
+    if options.names:
+        found = [call for name in options.names for call in _named(name, options)]
+    else:
+        found = [_at_point(name, options.seed) for name in points.POINTS]
     if options.inputs is not None and not any(_is_own(name) for name in options.names):
         raise ValueError(
             "--inputs describes the arguments of an operation of your own (file.py:name); the "
@@ -217,7 +220,7 @@ def _bugs(options: argparse.Namespace) -> int:
     table, found = matrix.Table(), []
     if not options.json:
         print(table.head())
-    for row in matrix.rows(chosen, options.seed):
+    for row in matrix.rows(chosen, options.seed, workers=os.cpu_count() or 1):
         found.append(row)
         if not options.json:
             print(table.line(row), flush=True)

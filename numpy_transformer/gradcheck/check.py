@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy_transformer.gradcheck.report import Gradient, Report, Rule
 
 METHODS = ("combined", "central", "direction", "complex", "taylor")
 
-DIRECTIONS = 3  # of the method ``direction``
+DIRECTIONS = 6  # of the method ``direction``
 ENTRIES = 20_000  # with more entries than these, the combined method looks at directions first
 _SOME = 500  # and at so many entries of a gradient that directions found wrong
 
@@ -157,17 +158,23 @@ class _Check:
         return self._compare(dict.fromkeys(self.usable, True))
 
     def _direction(self) -> list[Gradient]:
-        kinks = 0
+        found = []
         for _ in range(DIRECTIONS):
             together = self._project(self.usable)
-            kinks += together.kinks
-            if together.relative > self.judge.tolerance and not together.broken:
+            found.append(together)
+            if not (together.ok or together.broken):
                 self.notes.append("all gradients together are off, so each has its own direction")
                 return [self.judge.projected(leaf, self._project([leaf])) for leaf in self.usable]
-        kink = ", with a kink within the step" if kinks else ""
-        self.notes.append(f"{DIRECTIONS} directions, each through all gradients at once{kink}")
-        together = together._replace(kinks=0)  # it is not known of which gradient
-        return [self.judge.projected(leaf, together) for leaf in self.usable]
+        worst = max(found, key=lambda one: one.relative)
+        self.notes.append(
+            f"{DIRECTIONS} directions, each through all gradients at once; the worst: backward "
+            f"{worst.analytic:.6g}, forward {worst.numeric:.6g}"
+            + (", with a kink within the step" if any(one.kinks for one in found) else "")
+        )
+        # It is not known how much of this is whose, nor whose kink it was.
+        shared = worst._replace(kinks=0)
+        together = [self.judge.projected(leaf, shared) for leaf in self.usable]
+        return [replace(line, analytic=np.nan, numeric=np.nan) for line in together]
 
     def _taylor(self) -> list[Gradient]:
         together = self._remainder(self.usable)
@@ -197,20 +204,19 @@ class _Check:
 
     def _large(self, leaf: str, exact: bool) -> Gradient:
         """One of very many gradients: a few directions, and entries if these are off."""
-        found = [self._project([leaf], exact) for _ in range(DIRECTIONS)]
-        worst = max(found, key=lambda one: one.relative)
-        gradient = self.judge.projected(leaf, worst, exact)
+        found = [self._project([leaf]) for _ in range(DIRECTIONS)]
+        gradient = self.judge.projected(leaf, max(found, key=lambda one: one.relative))
         if gradient.verdict != "wrong":
             return gradient
         shape, size = self.usable[leaf].shape, self.usable[leaf].size
         chosen = np.zeros(size, bool)
         chosen[self.rng.permutation(size)[:_SOME]] = True
-        chosen[self._worst_entry(leaf, exact)] = True
+        chosen[self._worst_entry(leaf)] = True
         numeric = self._measure(leaf, exact, chosen.reshape(shape))
         entry = self.judge.compare({leaf: numeric}, {leaf: exact})[0]
         return gradient if entry.ok else entry
 
-    def _worst_entry(self, leaf: str, exact: bool) -> int:
+    def _worst_entry(self, leaf: str) -> int:
         """Where a gradient is wrong, by halves: the half whose projection is further off."""
         array = self.usable[leaf]
         start, stop = 0, array.size
@@ -219,7 +225,7 @@ class _Check:
             for half in (slice(start, middle), slice(middle, stop)):
                 there = np.zeros(array.size)
                 there[half] = 1.0
-                found = self._project([leaf], exact, there.reshape(array.shape))
+                found = self._project([leaf], there.reshape(array.shape))
                 errors.append(abs(found.numeric - found.analytic))
             start, stop = (start, middle) if errors[0] >= errors[1] else (middle, stop)
         return start
@@ -243,14 +249,13 @@ class _Check:
         how = lines.complex_step if exact else entries.differences(self.judge.step)
         return entries.measure(self.point, leaf, self.dy, how, chosen)
 
-    def _project(self, leaves, exact: bool = False, there=1.0) -> projections.Projection:
+    def _project(self, leaves, there=1.0) -> projections.Projection:
         """The derivative along a random direction, of the entries where ``there`` is 1."""
         towards = projections.direction(self.point, leaves, self.rng)
         towards = {leaf: direction * there for leaf, direction in towards.items()}
         judge = self.judge
-        step, tolerance = (None, judge.exact) if exact else (judge.step, judge.tolerance)
         return projections.project(
-            self.point, judge.analytic, self.dy, towards, step, tolerance
+            self.point, judge.analytic, self.dy, towards, judge.step, judge.tolerance, judge.exact
         )
 
     def _remainder(self, leaves) -> projections.Remainder:
@@ -293,6 +298,8 @@ def _in_double(call: Call) -> Call:
     In float32 differences are good for three digits at best; what ``backward`` says in float32 is
     better held against a derivative that was measured in float64.
     """
+    if call.dtype == np.float64:
+        return call
     double = call.as_type(np.float64)
     try:
         y, _ = double.forward()

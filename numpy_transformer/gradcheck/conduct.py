@@ -16,7 +16,7 @@ import numpy as np
 from numpy_transformer.gradcheck.face import Call, FaceError
 from numpy_transformer.gradcheck.report import Rule
 
-REPEATS = "forward repeats itself"
+REPEATS, TWICE = "forward repeats itself", "backward repeats itself"
 
 Gradients = Mapping[str, "np.ndarray | None"]
 
@@ -52,9 +52,14 @@ def _nothing_is_changed(call, dy, y, gradients) -> Iterator[Rule]:
         return given[-1][1]
 
     again, cache = call.forward(change=watched)
+    again = again.copy()  # the cache may hold the output, and backward may write into it
     seeing = dy.copy()
     first = call.gradients(seeing, cache)
-    second = call.gradients(dy.copy(), cache)
+    try:
+        second = call.gradients(dy.copy(), cache)
+    except FaceError as error:
+        yield Rule(TWICE, False, f"called a second time with the same cache, {error}")
+        return
     changed = sum(not _same(before, after) for before, after in given)
     yield Rule(
         "arguments stay as they are",
@@ -74,7 +79,7 @@ def _nothing_is_changed(call, dy, y, gradients) -> Iterator[Rule]:
     )
     different = tuple(f"d{n}" for n in gradients if not _same(first[n], second[n]))
     yield Rule(
-        "backward repeats itself",
+        TWICE,
         not different,
         f"called a second time with the same cache, backward gave another {_listed(different)}; "
         "does it write into the cache?" if different else "",
@@ -114,11 +119,10 @@ def _layouts(call, dy, y, gradients) -> Rule:
     """Arrays that are not contiguous, and that may not be written to, give the same results."""
 
     def scattered(array):
-        # Every other entry of a larger array, column after column, in reverse, and read-only.
-        wide = np.repeat(array[..., ::-1], 2, axis=-1) if array.ndim else array.copy()
-        view = np.asfortranarray(wide)[..., ::2][..., ::-1] if array.ndim else wide
-        view.setflags(write=False)
-        return view
+        # Column after column, a vector as every other entry of a longer one; and read-only.
+        other = np.repeat(array, 2)[::2] if array.ndim == 1 else np.array(array, order="F")
+        other.setflags(write=False)
+        return other
 
     name = "any memory layout will do"
     try:

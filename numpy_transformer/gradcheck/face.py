@@ -34,11 +34,13 @@ class FaceError(TypeError):
 class Call:
     """One call of ``op.forward``: its arguments by name, and what in it is differentiated."""
 
-    def __init__(self, op: Any, args: tuple, settings: Mapping[str, Any], name: str = ""):
+    def __init__(
+        self, op: Any, args: tuple, settings: Mapping[str, Any] | None = None, name: str = ""
+    ):
         """Bind the arguments; raises ``FaceError`` where ``op`` does not have the face."""
         self.name = name or getattr(op, "__name__", type(op).__name__).rpartition(".")[2]
         self.op = _instance(op, self.name)
-        self._bound = _bind(self.op, args, settings, self.name)
+        self._bound = _bind(self.op, args, settings or {}, self.name)
         # The caller's arrays may change later; these do not.
         self._bound.arguments = self._fresh(self._bound.arguments, "", {}, _copy)
         self.leaves: dict[str, np.ndarray] = dict(_leaves(self._bound.arguments))

@@ -117,7 +117,7 @@ class Judge:
             verdict, ok = "wrong", False
             if complete:
                 others = {n: m for n, m in measured.items() if n != leaf and not np.isnan(m).any()}
-                kind, reason = diagnose(analytic, numeric, self._around(others), self.tolerance)
+                kind, reason = diagnose(analytic, numeric, self._around(others), tolerance)
             share = "everywhere" if bad.all() else f"at {int(bad.sum())} of {bad.size} entries"
             reason = reason or (
                 f"wrong {share}; at {list(where)} backward says {values[0]:.6g}, forward "
@@ -153,14 +153,13 @@ class Judge:
             "backward's value lies between those of the two sides"
         )
 
-    def projected(self, leaf: str, found: Projection, exact: bool = False) -> Gradient:
-        """The verdict by the derivative along a direction, ``exact`` if by complex step."""
+    def projected(self, leaf: str, found: Projection) -> Gradient:
+        """The verdict by the derivative along a direction."""
         reason = (
             f"along a random direction backward says {found.analytic:.6g}, forward "
             f"{found.numeric:.6g}"
         )
-        ok = found.relative <= (self.exact if exact else self.tolerance)
-        return self._summary(leaf, found, ok, reason, None)
+        return self._summary(leaf, found, found.ok, reason, None)
 
     def expanded(self, leaf: str, found: Remainder) -> Gradient:
         """The verdict by the order of Taylor's remainder."""
@@ -174,6 +173,8 @@ class Judge:
         negligible = np.abs(analytic).max(initial=0) <= ZERO[self.call.dtype] * peak
         moved = lines.size(self.call.leaves[leaf])
         is_zero = negligible and (ok or abs(found.numeric) <= self.tolerance * peak * moved)
+        absolute = abs(found.analytic - found.numeric)
+        relative = absolute / (peak * moved or 1.0) if is_zero else found.relative
         kind = ""
         if analytic.dtype != self.call.dtype:
             verdict, reason, ok = "wrong", self._other_dtype(analytic), False
@@ -192,8 +193,8 @@ class Judge:
         return Gradient(
             f"d{leaf}",
             analytic.shape,
-            found.relative,
-            abs(found.analytic - found.numeric),
+            relative,
+            absolute,
             None,
             found.analytic,
             found.numeric,

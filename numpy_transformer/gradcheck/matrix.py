@@ -7,6 +7,9 @@ that are in common use. The last rows are correct code, where nothing must be fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -44,20 +47,35 @@ def report(bug: Bug, seed: int, method: str = "combined") -> Report:
 
 
 def rows(
-    bugs: Iterable[Bug] = tuple(BUGS.values()), seed: int = 0, columns: Iterable[str] = COLUMNS
+    bugs: Iterable[Bug] = tuple(BUGS.values()),
+    seed: int = 0,
+    columns: Iterable[str] = COLUMNS,
+    workers: int = 1,
 ) -> Iterator[Row]:
-    """A row for each bug, then a row for each point that they were at, without any bug."""
-    used = []
-    for bug in bugs:
-        call, point = call_at(bug.point, seed)
-        used.append(bug.point)
-        with bug.planted():
-            found = {column: _finds(column, call, point, seed) for column in columns}
-        yield Row(bug.name, not bug.invisible, bug.invisible, found)
-    for name in dict.fromkeys(used):
-        call, point = call_at(name, seed)
+    """A row for each bug, then a row for each point that they were at, without any bug.
+
+    With more than one of ``workers`` in as many processes; the rows and their order are the same.
+    """
+    bugs = tuple(bugs)
+    used = dict.fromkeys(bug.point for bug in bugs)
+    tasks = [(bug.name, bug.point) for bug in bugs] + [("", point) for point in used]
+    one = partial(_row, seed, tuple(columns))
+    if workers == 1:
+        yield from map(one, tasks)
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(one, tasks)
+
+
+def _row(seed: int, columns: tuple[str, ...], task: tuple[str, str]) -> Row:
+    """One bug at its point, or with no bug the point alone."""
+    name, place = task
+    bug = BUGS.get(name)
+    call, point = call_at(place, seed)
+    with bug.planted() if bug else nullcontext():
         found = {column: _finds(column, call, point, seed) for column in columns}
-        yield Row(name, False, "", found)
+    invisible = bug.invisible if bug else ""
+    return Row(name or place, bool(bug) and not invisible, invisible, found)
 
 
 def _finds(column: str, call: Call, point: points.Point, seed: int) -> bool:

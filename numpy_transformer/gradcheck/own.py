@@ -121,7 +121,7 @@ def draw(op: Any, text: str, rng: np.random.Generator) -> dict[str, Any]:
     try:
         while rest or not named:
             if not (entry := _ENTRY.match(rest)):
-                raise ValueError("expected such as x: (2, 3), brackets and quotes closed")
+                raise ValueError("expected name: value, with all quotes and brackets closed")
             name, value = entry.groups()
             if name.split(".")[0] not in known and not takes_any:
                 raise ValueError(f"forward takes {', '.join(known) or 'nothing'}, but no {name}")
@@ -176,17 +176,17 @@ def _run_file(place: str) -> ModuleType:
     if not os.path.isfile(place):
         raise ValueError(f"there is no file {place!r}{_near(place)}")
     path = os.path.realpath(place)
-    folder, before = os.path.dirname(path), set(sys.modules)
     # No import statement can ask for a name with slashes, so this one stands in nobody's way.
     spec = importlib.util.spec_from_file_location(f"file {path}".replace(".", "_"), path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # for dataclasses
+    folder, before = os.path.dirname(path), set(sys.modules)
     # Not from bytecode, which does not notice a second change within a second.
     code = _run(place, lambda: spec.loader.source_to_code(spec.loader.get_data(path), path))
     _run(place, exec, code, vars(module), folder=folder)
     # Forget the neighbours that it imported: another file's may have the same names.
     for name in {name for name in sys.modules if name.partition(".")[0] not in before}:
         file = str(_get(sys.modules[name], "__file__"))
-        if file.startswith(os.path.join(folder, "")) and file != path and "-packages" not in file:
+        if file.startswith(os.path.join(folder, "")) and "-packages" not in file:
             del sys.modules[name]
     return module
 
@@ -211,7 +211,7 @@ def _near(place: str) -> str:
     folder, name = os.path.split(place)
     files = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
     files = sorted(file for file in files if file.endswith(".py"))
-    near = difflib.get_close_matches(name, files, cutoff=0.5) or files[:5]
+    near = difflib.get_close_matches(name, files) or files[:5]
     return f"; the folder has {', '.join(near)}" if near else ""
 
 
@@ -245,7 +245,7 @@ def _inside(owner: Any) -> str:
 def _ready(op: Any, target: str) -> Any:
     """``op``, or an object of it if it is a class whose functions need one."""
     if lacking := _lacking(op):
-        raise ValueError(f"{target} has no function {lacking[0]}; {_FACE}{_inside(op)}")
+        raise ValueError(f"{target} has no function {lacking[0]}{_inside(op)}; {_FACE}")
     kinds = {type(inspect.getattr_static(op, function, None)) for function in _FACES}
     if not isinstance(op, type) or kinds <= {staticmethod, classmethod}:
         return op

@@ -28,9 +28,12 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_transformer.gradcheck import lines
-from numpy_transformer.gradcheck.face import Call
+from numpy_transformer.gradcheck.face import Call, FaceError
 
 FINER = (1.0, 2.0**-7, 2.0**-11)  # shorter steps, tried where a kink may lie within the step
+
+# So near to differences, against the scale, the complex step has to be to decide in their place.
+_NEAR = 1e-2
 
 # Taylor's remainder: the steps are 4^-2, 4^-3, ..., and what is within this many roundings of the
 # output, or of the gradient, says nothing.
@@ -44,6 +47,7 @@ class Projection(NamedTuple):
     numeric: float  # from forward
     analytic: float  # from backward
     scale: float  # the size that such a number has when no error is made
+    allowed: float  # the relative error that is allowed
     kinks: int  # 1 if a kink lay within the step
     broken: str  # "kink" or "jump": no derivative at the point, backward's value will do
 
@@ -51,6 +55,11 @@ class Projection(NamedTuple):
     def relative(self) -> float:
         """The error against the scale."""
         return abs(self.numeric - self.analytic) / (self.scale or 1.0)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the error is as small as it has to be."""
+        return self.relative <= self.allowed
 
 
 class Remainder(NamedTuple):
@@ -110,28 +119,47 @@ def project(
     gradients: Mapping[str, np.ndarray],
     dy: np.ndarray,
     towards: Mapping[str, np.ndarray],
-    step: float | None,
+    step: float,
     tolerance: float,
+    tight: float,
 ) -> Projection:
-    """Compare the derivative along ``towards`` with central differences.
+    """Compare the derivative along ``towards`` with what ``gradients`` make of it.
 
-    Without a ``step``, with the complex step.
+    By the complex step, which is exact (``tight``) and meets no kinks, where a pair of real points
+    comes near enough to show that ``forward`` does with complex numbers what it does with real
+    ones. If that does not settle it, by central differences (``tolerance``), with ever shorter
+    steps, as a kink may lie within the first. If there still is a difference, there may be a kink
+    at the point itself.
     """
     line = lines.Line(call, towards)
     analytic, scale = claimed(gradients, towards)
-    if step is None:
-        numeric = float((dy * lines.complex_step(line)).sum())
-        return Projection(numeric, analytic, max(scale, abs(numeric)), 0, "")
+    exact = _complex(line, dy)
+    by_complex = Projection(exact, analytic, max(scale, abs(exact)), tight, 0, "")
+    if by_complex.ok:
+        coarse = float((dy * (line(step) - line(-step))).sum()) / (2 * step)
+        if abs(exact - coarse) <= _NEAR * by_complex.scale:
+            return by_complex
     best = None
     for kinks, finer in enumerate(FINER):
         numeric = float((dy * lines.central(line, step * finer)).sum())
-        found = Projection(numeric, analytic, max(scale, abs(numeric)), min(kinks, 1), "")
-        if found.relative <= tolerance:
+        if abs(exact - numeric) <= tolerance * by_complex.scale:
+            return by_complex  # differences confirm it
+        size = max(scale, abs(numeric))
+        found = Projection(numeric, analytic, size, tolerance, min(kinks, 1), "")
+        if found.ok:
             return found
         if best is None or found.relative < best.relative:
             best = found
     broken = lines.excuse(line, dy, analytic, step * FINER[1])
     return best._replace(kinks=int(broken != ""), broken=broken)
+
+
+def _complex(line: lines.Line, dy: np.ndarray) -> float:
+    """The derivative by complex step; NaN where ``forward`` takes no complex numbers."""
+    try:
+        return float((dy * lines.complex_step(line)).sum())
+    except FaceError:
+        return math.nan
 
 
 def taylor(

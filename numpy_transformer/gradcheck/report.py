@@ -144,8 +144,8 @@ def _cells(gradient: Gradient) -> tuple[str, ...]:
         f"{gradient.relative:.1e}",
         f"{gradient.absolute:.1e}",
         f"[{at}]" if gradient.where is not None else "-",
-        f"{gradient.analytic:.6g}",
-        f"{gradient.numeric:.6g}",
+        "-" if math.isnan(gradient.analytic) else f"{gradient.analytic:.6g}",
+        "-" if math.isnan(gradient.numeric) else f"{gradient.numeric:.6g}",
         f"{100 * gradient.zeros:.0f} %",
     )
 

@@ -3,40 +3,38 @@
 A derivative that is measured with a step ``h`` is wrong for two reasons.
 
 **Truncation**: a formula leaves out the rest of the Taylor series. One of order ``p`` is off by
-about ``h^p``, so that with order 4 a step ten times shorter leaves an error 10^4 times smaller.
+about ``h^p``: with order 4, a step ten times shorter makes the error ten thousand times smaller.
 
-**Rounding**: ``y(h)`` and ``y(-h)`` begin with the same digits, which cancel when one is subtracted
-from the other. What is left is off by about ``eps y``, where ``eps`` is the precision, 2e-16 in
-float64 and 1e-7 in float32, and the division by ``h`` makes it ``eps / h``: a step ten times
-shorter makes this error ten times larger. (``x + h`` is rounded as well, with the same effect.)
-In the end ``x + h`` is ``x``, and the derivative comes out as 0: a relative error of 1.
+**Rounding**: ``y(h)`` and ``y(-h)`` begin with the same digits, which cancel in the difference.
+What is left is off by about ``eps y``, with ``eps`` 2e-16 in float64 and 1e-7 in float32, and the
+division by ``h`` makes that ten times larger for a step ten times shorter. ``x + h`` is rounded as
+well, and in the end it is ``x``: the derivative comes out as 0, which is a relative error of 1.
 
-The sum of both is smallest near the step where they are equal, ``h = eps^(1/(p+1))``, and there it
-is about ``eps^(p/(p+1))``. For a function whose derivatives are all of size 1, step and error::
+The sum is smallest near the step where both are equal, ``h = eps^(1/(p+1))``, and there it is
+about ``eps^(p/(p+1))``. Step and error, for a function whose derivatives are all of size 1 (the
+last, the complex step, subtracts nothing, so that no step is too short)::
 
-    formula              order  best step      float64          float32
-    (y(h) - y(0)) / h      1    eps^(1/2)   1e-8   1e-8      3e-4   3e-4
-    (y(h) - y(-h)) / 2h    2    eps^(1/3)   6e-6   4e-11     5e-3   2e-5
-    central, here          4    eps^(1/5)   7e-4   3e-13     4e-2   3e-6
-    imag(y(ih)) / h        2    any short   1e-8   2e-16     3e-4   1e-7
-
-The last one, the complex step, subtracts nothing: there is no branch of rounding, no step is too
-short, and the step given is the one from which on the error is that of ``forward`` itself.
+    formula                order   best step       float64         float32
+    (y(h) - y(0)) / h        1     eps^(1/2)    1e-8   1e-8     3e-4   3e-4
+    (y(h) - y(-h)) / 2h      2     eps^(1/3)    6e-6   4e-11    5e-3   2e-5
+    central, of order 4      4     eps^(1/5)    7e-4   3e-13    4e-2   3e-6
+    imag(y(ih)) / h          2     any below    1e-8   2e-16    3e-4   1e-7
 
 Source: Press, Teukolsky, Vetterling and Flannery, "Numerical Recipes", section 5.7, "Numerical
-Derivatives" (which chooses steps for which ``x + h`` is exact; here steps are taken as they come);
+Derivatives" (where steps are chosen so that ``x + h`` is exact; here they are taken as they come);
 Squire and Trapp 1998, "Using Complex Variables to Estimate Derivatives of Real Functions".
 """
 
 from __future__ import annotations
 
 import io
-import math
+import itertools
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,19 +42,17 @@ from numpy_transformer.gradcheck import entries, lines, projections
 from numpy_transformer.gradcheck.face import Call, FaceError
 
 STEPS = tuple(float(f"1e-{k}") for k in range(1, 15))
-METHODS = ("central", "direction", "complex", "taylor")
-ENDINGS = (".png", ".svg", ".pdf")  # of the file of a picture
-
-_READING = {
+METHODS = {  # and how the curve of each goes, from long steps to short ones
     "central": "falls as h^4, four digits a row, then grows as 1/h, one digit a row",
-    "direction": "the same for a line along which everything moves at once",
+    "direction": "the same, along a line on which everything moves at once",
     "complex": "falls as h^2, then stays: nothing is subtracted, nothing is lost",
     "taylor": "|f(x + hv) - f(x) - h g.v| / h falls as h, then grows as 1/h",
 }
-_ENTRIES = 150  # so many are measured, of all gradients together
-_DIRECTIONS = 8  # so many are drawn; the one along which the derivative is largest is used
-_FLAT = 1e-6  # where backward is right, the best step in float64 is far below this
-_LOWEST = 1e-17  # an error of 0 is drawn here, as it has no logarithm
+ENDINGS = (".png", ".svg", ".pdf")  # of the file of a picture
+
+_ENTRIES = 100  # so many are measured, of all gradients together
+_DIRECTIONS = 8  # so many are drawn; the one along which the derivative is largest is taken
+_FLAT = 1e-6  # where all is well, the best step in float64 is far below this
 
 
 class Point(NamedTuple):
@@ -79,66 +75,55 @@ class _Truth(NamedTuple):
     slope: float  # the derivative along it, g.v
 
 
-def sweep(
-    op: Any,
-    args: tuple,
-    settings: Mapping[str, Any] | None = None,
-    rng: np.random.Generator | int = 0,
-    name: str = "",
-) -> list[Point]:
-    """Measure the derivative of ``op.forward(*args, **settings)`` with every step of ``STEPS``.
+def sweep(call: Call, rng: np.random.Generator | int = 0) -> list[Point]:
+    """Measure the derivative of a call with every step of ``STEPS``.
 
-    ``central`` and ``complex`` measure entries of the gradients: 150 drawn at random, and the
-    largest of each. Of one gradient, the error is the largest ``|measured - g|`` divided by the
-    gradient's largest entry; of all, it is the largest of these. (A gradient below 1e-9 of the
-    largest gradient is zero but for rounding, and its error is divided by that one's instead.)
+    ``central`` and ``complex`` measure entries of the gradients: 100 drawn at random, and the
+    largest of each. The error is the largest ``|measured - g|`` in a gradient, divided by the
+    largest entry of that gradient, and of these the largest. (A gradient below 1e-9 of the largest
+    is zero but for rounding: its error is divided by the largest entry of all.)
 
-    ``direction`` and ``taylor`` measure ``g.v`` along one direction ``v`` through everything, by
-    central differences and by ``(f(x + hv) - f(x)) / h``; the error is
-    ``|measured - g.v| / |g.v|``.
+    ``direction`` and ``taylor`` measure ``g.v`` along one direction ``v`` through everything (the
+    one with the largest ``|g.v|`` of eight that are drawn), by central differences and by
+    ``(f(x + hv) - f(x)) / h``; the error is ``|measured - g.v| / |g.v|``.
 
-    ``g`` is what ``backward`` returns in float64, for the columns of float32 as well, and both
-    stand at the same point: the arguments are rounded to float32 first. ``rng``, a generator or a
-    seed, draws the cotangent, the entries and the direction.
-
-    There are no points of ``complex`` where ``forward`` does not take complex numbers, and none of
-    float32 where its output is not float32. Raises ``FaceError`` where ``op`` does not have the
-    face, ``ValueError`` where there is nothing to compare.
+    ``g`` is what ``backward`` returns in float64, for float32 as well, and both stand at the same
+    point: the arguments are rounded to float32 first. ``rng`` draws the cotangent, the entries and
+    the direction. There is no ``complex`` where ``forward`` does not take complex numbers, and no
+    float32 where it does not keep float32. Raises ``FaceError`` where ``op`` does not have the
+    face, and ``ValueError`` where there is nothing to compare with.
 
     >>> from numpy_transformer.ops import softmax
-    >>> points = sweep(softmax, (np.array([[0.5, -1.0, 2.0]]),))
+    >>> points = sweep(Call(softmax, (np.array([[0.5, -1.0, 2.0]]),)))
     >>> [f"{p.step:.0e} {p.error:.0e}" for p in points if p[:2] == ("complex", "float64")][:3]
-    ['1e-01 7e-03', '1e-02 7e-05', '1e-03 7e-07']
+    ['1e-01 6e-04', '1e-02 6e-06', '1e-03 6e-08']
     """
     with np.errstate(all="ignore"):  # what is not finite is shown as such
-        single = Call(op, args, settings or {}, name).as_type(np.float32)
+        single = call.as_type(np.float32)
         double = single.as_type(np.float64)
         truth = _truth(double, np.random.default_rng(rng))
-        curves = [
-            [Point(method, call.dtype.name, step, _error(method, call, truth, step))
-             for step in STEPS]
-            for method in METHODS
-            for call in (double, single)
-            if _keeps_dtype(call)
-        ]  # fmt: skip
-    return [point for curve in curves if _best(curve) for point in curve]
+        found, calls = [], [double]
+        with suppress(FaceError):
+            calls += [single] if single.forward()[0].dtype == np.float32 else []
+        for method, call in itertools.product(METHODS, calls):
+            errors = [_error(method, call, truth, step) for step in STEPS]
+            if np.isfinite(errors).any():
+                found += [Point(method, call.dtype.name, *both) for both in zip(STEPS, errors)]
+    return found
 
 
 def _truth(call: Call, rng: np.random.Generator) -> _Truth:
     """Draw what is random, and ask ``backward``."""
     y, cache = call.forward()
     if y.dtype != np.float64 or not np.isfinite(y).all():
-        what = "not finite" if y.dtype == np.float64 else f"{y.dtype} for arguments of float64"
-        raise ValueError(f"{call.name}: the output is {what}, so there is nothing to compare with")
+        raise ValueError(f"{call.name}: a sweep needs a finite output, float64 for float64")
     dy = np.asarray(rng.standard_normal(y.shape))
     gradients = call.gradients(dy.copy(), cache)
     for leaf, gradient in gradients.items():
         shape = call.leaves[leaf].shape
         if gradient is None or gradient.shape != shape or not np.isfinite(gradient).all():
-            raise ValueError(
-                f"{call.name}: a sweep needs what backward says, but d{leaf} is missing, not "
-                f"finite or not of shape {shape}; gradcheck says which"
-            )
+            wrong = f"its d{leaf} is missing, not finite or not of shape {shape}"
+            raise ValueError(f"{call.name}: a sweep compares with backward, but {wrong}")
     peaks = {leaf: float(np.abs(gradient).max(initial=0)) for leaf, gradient in gradients.items()}
     largest = max(peaks.values()) or 1.0
     scales = {leaf: peak if peak > 1e-9 * largest else largest for leaf, peak in peaks.items()}
@@ -146,92 +131,113 @@ def _truth(call: Call, rng: np.random.Generator) -> _Truth:
     chosen = {}
     for leaf, gradient in gradients.items():
         mine, drawn = drawn[: gradient.size], drawn[gradient.size :]
-        if mine.size:
-            mine[np.argmax(np.abs(gradient))] = True
+        mine[np.argsort(-np.abs(gradient), axis=None)[:1]] = True
         chosen[leaf] = mine.reshape(gradient.shape) & np.isfinite(call.leaves[leaf])
     directions = [projections.direction(call, gradients, rng) for _ in range(_DIRECTIONS)]
     slopes = [projections.claimed(gradients, towards)[0] for towards in directions]
-    steepest = int(np.argmax(np.abs(slopes)))
-    return _Truth(dy, gradients, scales, chosen, directions[steepest], slopes[steepest])
-
-
-def _keeps_dtype(call: Call) -> bool:
-    try:
-        return call.forward()[0].dtype == call.dtype
-    except FaceError:
-        return False
+    most = int(np.argmax(np.abs(slopes)))
+    return _Truth(dy, gradients, scales, chosen, directions[most], slopes[most])
 
 
 def _error(method: str, call: Call, truth: _Truth, step: float) -> float:
     """The error of a method with a step; NaN where ``forward`` does not take the step."""
+    derivative = partial(lines.complex_step if method == "complex" else lines.central, h=step)
     try:
-        if method == "central":
-            return _error_of_entries(call, truth, entries.differences(step))
-        if method == "complex":
-            return _error_of_entries(call, truth, partial(lines.complex_step, h=step))
-        line = lines.Line(call, truth.towards)
-        if method == "direction":
-            change = lines.central(line, step)
-        else:
-            change = (line(step) - line(0.0)) / step
+        if method in ("direction", "taylor"):
+            line = lines.Line(call, truth.towards)
+            change = derivative(line) if method == "direction" else (line(step) - line(0)) / step
+            return float(abs((truth.dy * change).sum() - truth.slope) / (abs(truth.slope) or 1.0))
+        errors = []
+        for leaf, chosen in truth.chosen.items():
+            measured = entries.measure(call, leaf, truth.dy, derivative, chosen)
+            absolute = np.abs(measured - truth.gradients[leaf])[chosen]
+            errors.append(absolute.max(initial=0) / truth.scales[leaf])
+        return float(np.max(errors))  # NaN if any is
     except FaceError:
-        return math.nan
-    return abs(float((truth.dy * change).sum()) - truth.slope) / (abs(truth.slope) or 1.0)
-
-
-def _error_of_entries(call: Call, truth: _Truth, derivative: entries.Derivative) -> float:
-    errors = [0.0]
-    for leaf, chosen in truth.chosen.items():
-        measured = entries.measure(call, leaf, truth.dy, derivative, chosen)
-        absolute = np.abs(measured - truth.gradients[leaf])[chosen]
-        errors.append(absolute.max(initial=0) / truth.scales[leaf])
-    return float(np.max(errors))  # NaN if one is NaN
-
-
-def _best(curve: Sequence[Point]) -> Point | None:
-    """The longest step with at most twice the smallest error; below that, chance decides."""
-    finite = [point for point in curve if math.isfinite(point.error)]
-    smallest = min((point.error for point in finite), default=0.0)
-    return next((point for point in finite if point.error <= 2 * smallest), None)
-
-
-def _curves(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    curves: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
-        curves.setdefault((point.method, point.dtype), []).append(point)
-    return curves
+        return np.nan
 
 
 def table(name: str, points: Sequence[Point]) -> str:
-    """The curves for a terminal: a row for each step, the best steps, and how to read it.
+    """The curves for a terminal: a row a step, the best step of each, and how to read them.
 
-    >>> print(table("f", [Point("taylor", "float64", h, h) for h in (0.1, 0.01)]))
+    The best step is the longest with at most twice the smallest error: below that, chance decides.
+
+    >>> table("f", [Point("taylor", "float64", 0.1, 0.02)]).splitlines()[4]
+    '1e-01   2.0e-02'
     """
     curves = _curves(points)
-    methods = list(dict.fromkeys(method for method, _ in curves))
-    # Two columns of a method need 9 characters each, one alone 10 for the longest name.
-    width = {m: 9 if sum(key[0] == m for key in curves) > 1 else 10 for m in methods}
-    errors = {point[:3]: point.error for point in points}
-
-    def row(first: str, cells: Mapping[tuple[str, str], str]) -> str:
-        return f"{first:<5}" + "".join(f"{cell:>{width[key[0]]}}" for key, cell in cells.items())
-
-    said = [f"{name}: relative error of a measured derivative, by the step", ""]
-    firsts = {key[0]: key for key in reversed(curves)}
-    said.append(row("", {key: key[0] if firsts[key[0]] == key else "" for key in curves}))
-    said.append(row("step", {key: key[1] for key in curves}))
+    last = {method: (method, dtype) for method, dtype in curves}  # above it the method is named
+    width = 10 if len(last) == len(curves) else 9
+    said = [f"{name}: relative error of a measured derivative against the step", ""]
+    said.append(" " * 5 + "".join(f"{m if last[m] == (m, d) else '':>{width}}" for m, d in curves))
+    said.append("step " + "".join(f"{dtype:>{width}}" for _, dtype in curves))
     for step in dict.fromkeys(point.step for point in points):
-        cells = {key: _digits(errors.get((*key, step), math.nan)) for key in curves}
-        said.append(row(f"{step:.0e}", cells))
-    said += ["", "best step and the error there:"]
-    best = {key: _best(curve) for key, curve in curves.items()}
-    for (method, dtype), found in best.items():
-        where = f"{found.step:.0e}  {_digits(found.error)}" if found else "-"
-        said.append(f"  {method:<9}  {dtype}  {where}")
-    said += ["", "how to read it, from the top, where truncation rules, down to rounding:"]
-    said += [f"  {method:<9}  {_READING[method]}" for method in methods if method in _READING]
-    return "\n".join(said + _remarks(best))
+        errors = [curve.get(step, np.nan) for curve in curves.values()]
+        cells = (f"{error:.1e}" if np.isfinite(error) else "-" for error in errors)
+        said.append(f"{step:.0e}" + "".join(f"{cell:>{width}}" for cell in cells))
+    said.append("")
+    best = {}
+    for (method, dtype), curve in curves.items():
+        enough = 2 * min(filter(np.isfinite, curve.values()), default=np.nan)
+        step = max((step for step in curve if curve[step] <= enough), default=np.nan)
+        best[method, dtype] = error = curve.get(step, np.nan)
+        said.append(f"{method:<9}  {dtype}: best step {step:.0e}, error {error:.1e}")
+    said += ["", "Down a column, steps grow shorter: truncation first, then rounding."]
+    said += [f"{method:<9}  {METHODS[method]}" for method in last]
+    said.append("A column that ends in 1.0: x + h is x there, and the difference is 0.")
+    said.append("Rows at the top that do not follow: the step reaches over a kink, as of ReLU.")
+    if best.get(("central", "float64"), 0.0) > _FLAT:
+        said.append("No step is good: backward is wrong, or the point itself is at a kink.")
+    elif best.get(("complex", "float64"), 0.0) > _FLAT:
+        said.append("The complex step is wrong: is there an abs, a conj or a real in forward?")
+    return "\n".join(said)
 
 
-def _digits(error: float) -> str:
-    return f"{error:.1e}" if math.isfinite(error) else "-"
+def _curves(points: Sequence[Point]) -> dict[tuple[str, str], dict[float, float]]:
+    """Errors by step, by method and dtype."""
+    keys = dict.fromkeys(point[:2] for point in points)
+    return {key: {p.step: p.error for p in points if p[:2] == key} for key in keys}
+
+
+def csv(points: Sequence[Point]) -> str:
+    """The points as CSV, every digit of them.
+
+    >>> print(csv([Point("central", "float64", 0.001, 4.25e-13)]), end="")
+    method,dtype,step,error
+    central,float64,0.001,4.25e-13
+    """
+    rows = (",".join(map(str, point)) for point in points)
+    return "\n".join(["method,dtype,step,error", *rows]) + "\n"
+
+
+def picture(name: str, points: Sequence[Point], path: str | Path) -> None:
+    """Draw the curves into a file with one of ``ENDINGS``, steps growing shorter to the right.
+
+    Raises ``ValueError`` for another ending, and where matplotlib is missing.
+
+    >>> picture("f", [Point("taylor", "float64", 0.1, 0.02)], "curves.txt")
+    Traceback (most recent call last):
+    ValueError: curves.txt: a picture ends in .png, .svg, .pdf
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"{path.name}: a picture ends in {', '.join(ENDINGS)}")
+    try:
+        import matplotlib.figure
+    except ImportError as error:
+        needed = f"a picture needs matplotlib ({error}): pip install 'numpy-transformer[plot]'"
+        raise ValueError(needed) from error
+    figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for (method, dtype), curve in _curves(points).items():
+        errors = [max(error, 1e-17) for error in curve.values()]  # 0 has no logarithm
+        color, line = f"C{list(METHODS).index(method)}", ".-" if dtype == "float64" else ".--"
+        axes.loglog(list(curve), errors, line, color=color, label=f"{method} {dtype}")
+    axes.set(title=name, xlabel="step, relative to the tensor", ylabel="relative error")
+    axes.invert_xaxis()
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center")
+    figure.savefig(drawn := io.BytesIO(), format=path.suffix[1:].lower(), dpi=150)
+    beside = path.with_name(path.name + ".tmp")  # half a file is never seen under its name
+    beside.write_bytes(drawn.getvalue())
+    os.replace(beside, path)

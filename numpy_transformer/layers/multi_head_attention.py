@@ -115,8 +115,11 @@ def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, Tree
 def split_heads(x: np.ndarray, heads: int) -> np.ndarray:
     """View ``(B, T, D)`` as ``(B, H, T, K)``, without a copy."""
     B, T, D = x.shape
-    if D % heads:
-        raise ValueError(f"multi_head_attention: {heads} heads do not divide the width {D}")
+    if heads < 1 or D % heads:
+        raise ValueError(
+            f"multi_head_attention: {heads} heads do not divide the width {D}, "
+            "expected a divisor of it, at least 1"
+        )
     return x.reshape(B, T, heads, D // heads).transpose(0, 2, 1, 3)  # (B, H, T, K)
 
 

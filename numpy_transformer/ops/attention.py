@@ -58,8 +58,8 @@ def forward(
 ) -> tuple[np.ndarray, Cache]:
     """Mix the values, for each query by how well its key fits.
 
-    Raises ``ValueError`` when shapes do not fit and ``TypeError`` for a mask that is not
-    boolean.
+    Raises ``ValueError`` when shapes do not fit or K is 0, and ``TypeError`` for a mask that is
+    not boolean.
 
     >>> query, key = np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> y, cache = forward(query, key, value=np.array([[1.0], [5.0]]))
@@ -119,6 +119,11 @@ def _check(query, key, value, mask) -> None:
         raise ValueError(
             f"attention: query {query.shape}, key {key.shape} and value {value.shape} do not fit: "
             "expected (..., T, K), (..., S, K) and (..., S, Kv) with the same leading axes"
+        )
+    if not query.shape[-1]:
+        raise ValueError(
+            f"attention: query {query.shape} and key {key.shape} have no columns to compare: "
+            "expected (..., T, K) and (..., S, K) with K at least 1"
         )
     if mask is None:
         return

@@ -54,7 +54,8 @@ def forward(
     """The mean loss, in nats, over the rows that count.
 
     Raises ``TypeError`` for targets that are not integers, ``ValueError`` for shapes that do not
-    fit or a smoothing outside [0, 1], and ``IndexError`` for a target outside 0 to V - 1.
+    fit, rows without logits or a smoothing outside [0, 1], and ``IndexError`` for a target outside
+    0 to V - 1. What stands in rows that do not count does not matter, infinities included.
 
     >>> logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]))
     >>> loss, cache = forward(logits, np.array([0, -100]), ignore_index=-100)
@@ -78,6 +79,8 @@ def forward(
     losses = np.empty(len(rows), rows.dtype)  # (N,)
     for part in _parts(rows):
         largest = rows[part].real.max(axis=-1, keepdims=True)  # (n, 1)
+        # A row that does not count may be all -inf; inf - inf would warn, with NaN it does not.
+        largest[np.isinf(largest) & ~counts[part, None]] = np.nan
         shifted = rows[part] - largest  # (n, V); its lse is smaller by the largest, too
         at_target = shifted[np.arange(len(shifted)), targets[part]]  # (n,)
         loss = -(1 - label_smoothing) * at_target
@@ -120,10 +123,14 @@ def _check(logits, targets, label_smoothing) -> None:
         raise TypeError(f"cross_entropy: logits are {logits.dtype}, expected floats")
     if targets.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: targets are {targets.dtype}, expected integers")
-    if logits.shape[:-1] != targets.shape:
+    if not logits.ndim or logits.shape[:-1] != targets.shape:
         raise ValueError(
             f"cross_entropy: logits {logits.shape} and targets {targets.shape} do not fit: "
             "expected (..., V) and (...)"
+        )
+    if not logits.shape[-1]:
+        raise ValueError(
+            f"cross_entropy: logits are {logits.shape}, expected (..., V) with V at least 1"
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 to 1")

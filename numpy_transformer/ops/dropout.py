@@ -52,7 +52,7 @@ def forward(
     keep = _random_bits(x.size, rng) >= round(rate * 2**16)  # (x.size,)
     keep = keep.reshape(x.shape)
     scale = 1 / (1 - rate)
-    y = x * keep
+    y = np.asarray(x * keep)  # an array, so that a 0-d float32 stays one in NumPy 1.26
     y *= scale
     return y, Cache(keep, scale)
 
@@ -61,7 +61,7 @@ def backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     """Return ``dx``."""
     if cache.keep is None:
         return dy
-    dx = dy * cache.keep
+    dx = np.asarray(dy * cache.keep)
     dx *= cache.scale
     return dx
 

@@ -34,8 +34,9 @@ class Cache(NamedTuple):
 def forward(ids: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Cache]:
     """Look up one row for each id: ``ids (...)``, ``weight (V, D)`` to ``(..., D)``.
 
-    Raises ``TypeError`` for ids that are not integers and ``IndexError`` for ids outside 0 to
-    V - 1; negative ids do not count from the end.
+    Raises ``TypeError`` for ids that are not integers, ``ValueError`` for a table that is not
+    ``(V, D)``, and ``IndexError`` for ids outside 0 to V - 1; negative ids do not count from the
+    end.
 
     >>> table = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]])
     >>> y, cache = forward(np.array([1, 2, 1]), table)
@@ -51,10 +52,13 @@ def forward(ids: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Cache]:
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids are {ids.dtype}, expected integers")
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: the table is {weight.shape}, expected (V, D)")
     if ids.size and (ids.min() < 0 or ids.max() >= len(weight)):
         raise IndexError(
             f"embedding: ids run from {ids.min()} to {ids.max()}, "
-            f"but the table has rows 0 to {len(weight) - 1}"
+            f"but the table {weight.shape} has "
+            + (f"rows 0 to {len(weight) - 1}" if len(weight) else "no rows")
         )
     return np.take(weight, ids, axis=0), Cache(ids, weight)  # (..., D)
 

@@ -34,7 +34,7 @@ _CUBIC = 0.044715
 class Cache(NamedTuple):
     """What ``backward`` needs."""
 
-    x: np.ndarray  # any shape
+    x: np.ndarray  # any shape but (), for which (1,) stands
     probability: np.ndarray  # P(x), the shape of x
     approximate: str
 
@@ -50,6 +50,7 @@ def forward(x: np.ndarray, approximate: str = "none") -> tuple[np.ndarray, Cache
     >>> backward(np.ones(3), cache).round(4)
     array([-0.0833,  0.5   ,  1.0852])
     """
+    shape, x = x.shape, np.atleast_1d(x)  # of a 0-d float32, NumPy 1.26 would make a float64
     if approximate == "none":
         probability = erf(x * math.sqrt(0.5))
     elif approximate == "tanh":
@@ -57,7 +58,7 @@ def forward(x: np.ndarray, approximate: str = "none") -> tuple[np.ndarray, Cache
     else:
         raise ValueError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'")
     probability = 0.5 * (1 + probability)
-    return x * probability, Cache(x, probability, approximate)
+    return (x * probability).reshape(shape), Cache(x, probability, approximate)
 
 
 def backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
@@ -68,4 +69,4 @@ def backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     else:
         du = _ROOT * (1 + 3 * _CUBIC * (x * x))
         density = 2 * probability * (1 - probability) * du
-    return dy * (probability + x * density)
+    return (dy * (probability + x * density)).reshape(dy.shape)

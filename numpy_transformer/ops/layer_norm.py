@@ -55,7 +55,8 @@ def forward(
 ) -> tuple[np.ndarray, Cache]:
     """Bring each row of ``x`` to mean 0 and variance 1, then scale it and shift it.
 
-    Raises ``ValueError`` when weight or bias does not have the extent of the last axis.
+    Raises ``ValueError`` when weight or bias does not have the extent of the last axis, and for
+    rows without entries, which have no mean.
 
     >>> y, cache = forward(np.array([[1.0, 3.0]]), np.array([1.0, 2.0]), np.array([0.0, 10.0]))
     >>> y.round(3)
@@ -64,7 +65,9 @@ def forward(
     >>> dweight.round(3), dbias
     (array([-1.,  1.]), array([1., 1.]))
     """
-    D = x.shape[-1]
+    D = x.shape[-1] if x.ndim else 0
+    if not D:
+        raise ValueError(f"layer_norm: x is {x.shape}, expected (..., D) with D at least 1")
     if weight.shape != (D,) or bias.shape != (D,):
         raise ValueError(
             f"layer_norm: x is {x.shape}, so weight and bias must be ({D},); "

@@ -43,7 +43,8 @@ class Cache(NamedTuple):
 def forward(x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Cache]:
     """Add row ``t`` of ``weight (positions, D)`` to ``x[..., t, :]``; ``x (..., T, D)``.
 
-    Raises ``ValueError`` when the sequence is longer than the table or the widths differ.
+    Raises ``ValueError`` when the sequence is longer than the table, the widths differ, or the
+    table does not have two axes.
 
     >>> y, cache = forward(np.zeros((1, 2, 2)), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     >>> y
@@ -55,6 +56,8 @@ def forward(x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Cache]:
            [1., 1.],
            [0., 0.]])
     """
+    if weight.ndim != 2:
+        raise ValueError(f"positions: the table is {weight.shape}, expected (positions, D)")
     if x.ndim < 2 or x.shape[-2] > len(weight) or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"positions: x {x.shape} does not fit the table {weight.shape}: expected (..., T, D) "

@@ -34,7 +34,7 @@ class Cache(NamedTuple):
 def forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """Turn the last axis into probabilities: ``(..., D)`` to ``(..., D)``.
 
-    Raises ``TypeError`` for integers.
+    Raises ``TypeError`` for integers and ``ValueError`` for an array without axes.
 
     >>> y, cache = forward(np.array([[0.0, np.log(3.0)], [-np.inf, -np.inf]]))
     >>> y
@@ -46,6 +46,8 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """
     if x.dtype.kind not in "fc":
         raise TypeError(f"softmax: x is {x.dtype}, expected floats")
+    if not x.ndim:
+        raise ValueError(f"softmax: x is {x.shape}, expected (..., D)")
     largest = x.real.max(axis=-1, keepdims=True, initial=-np.inf)  # (..., 1)
     largest[largest == -np.inf] = 0  # -inf - -inf would be NaN
     y = x - largest  # (..., D)

@@ -15,11 +15,11 @@ right result. Bugs that no gradient check can ever show are in the catalogue too
 
 from __future__ import annotations
 
-from numpy_transformer.gradcheck.bugs import layers, models, ops
+from numpy_transformer.gradcheck.bugs import attention, layers, models, ops, tokens
 from numpy_transformer.gradcheck.bugs.bug import Bug
 
 BUGS: dict[str, Bug] = {
-    bug.name: bug for module in (ops, layers, models) for bug in module.CATALOGUE
+    bug.name: bug for module in (ops, attention, tokens, layers, models) for bug in module.CATALOGUE
 }
 
 __all__ = ["BUGS", "Bug"]
