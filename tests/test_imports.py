@@ -15,7 +15,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "numpy_transformer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FOR_TESTS = PACKAGE / "gradcheck" / "strategies.py"
-MORE = {FOR_TESTS: {"hypothesis"}}  # what else a file may import
+SWEEP = PACKAGE / "gradcheck" / "sweep.py"  # draws with an optional extra, inside a function
+MORE = {FOR_TESTS: {"hypothesis"}, SWEEP: {"matplotlib"}}  # what else a file may import
+
+# What in gradcheck is about this package's own modules; the rest knows only their face.
+ABOUT_THE_PACKAGE = {"points", "bugs", "matrix"}
 
 # Floors of the house: a file imports only from floors below its own.
 FLOORS = {
@@ -54,6 +58,14 @@ def test_a_file_imports_numpy_the_standard_library_and_lower_floors(path):
             continue
         same_folder = rest[0] == place
         assert same_folder or FLOORS[rest[0]] < FLOORS[place], f"{name} is not below {place}"
+
+
+def test_the_checker_knows_the_face_and_nothing_else():
+    for path in FILES:
+        place = path.relative_to(PACKAGE).with_suffix("").parts
+        if place[0] == "gradcheck" and place[1] not in ABOUT_THE_PACKAGE:
+            lower = {name.split(".")[1] for name in imports(path) if "numpy_transformer." in name}
+            assert lower <= {"gradcheck"}, path
 
 
 def test_nothing_else_is_loaded():
