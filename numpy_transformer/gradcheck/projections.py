@@ -174,11 +174,12 @@ def taylor(
     y = line(0.0)
     floor = _NOISE * line.eps * float(np.abs(dy * y).sum())
     eps = max(float(np.finfo(gradients[leaf].dtype).eps) for leaf in towards)
-    steps, remainders = [], []
+    steps, remainders, after = [], [], None
     for h in STEPS:
         rises = ((sign, float((dy * (line(sign * h) - y)).sum())) for sign in (1, -1))
         remainder = max(abs(rise - sign * h * analytic) for sign, rise in rises)
         if not remainder > floor + _NOISE_OF_GRADIENT * eps * h * scale:
+            after = max(remainder, floor / 1e3, 1e-300)
             break
         steps.append(h)
         remainders.append(remainder)
@@ -187,6 +188,9 @@ def taylor(
     order, broken = math.inf, ""
     if len(steps) > 1:
         order = float(np.polyfit(np.log(steps[-3:]), np.log(remainders[-3:]), 1)[0])
+        if after is not None:
+            # Long steps may have crossed a kink. Then the remainder drops as soon as they do not.
+            order = max(order, math.log(remainders[-1] / after) / math.log(steps[-2] / steps[-1]))
     if order < 1.5:
         broken = lines.excuse(line, dy, analytic, step)
     return Remainder(
