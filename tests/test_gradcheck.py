@@ -36,7 +36,7 @@ def test_every_gradient_is_right_and_the_complex_step_agrees_to_1e_12(name):
     call, report = at(name)
     report.raise_if_wrong()
     assert "every entry measured by complex step" in report.notes
-    assert len(report.rules) == 9 and report.rules[-1].name.startswith("Taylor")
+    assert len(report.rules) == 10 and report.rules[-1].name.startswith("Taylor")
     y, cache = call.forward()
     dy = np.random.default_rng(0).standard_normal(y.shape)  # as in the check
     gradients = call.gradients(dy, cache)
@@ -149,6 +149,18 @@ def test_a_gradient_of_zeros_has_shown_nothing(method):
     assert report.verdict == "zero" and "vacuous" in report.gradients[1].reason
     assert report.gradients[1].zeros == 1
     assert gradcheck(unused, X, X, method=method, zero=("dw",)).ok
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gradient_far_smaller_than_the_others_is_not_zero(method):
+    def forward(x, w):
+        return 1e5 * x + 1e-5 * w * w, w
+
+    small = operation(forward, lambda dy, w: (1e5 * dy, 2e-5 * dy * w))
+    assert [g.verdict for g in gradcheck(small, X, X, method=method).gradients] == 2 * ["right"]
+    wrong = operation(forward, lambda dy, w: (1e5 * dy, 3e-5 * dy * w))
+    if method in ("combined", "complex"):  # along one line it is lost beside the other
+        assert gradcheck(wrong, X, X, method=method).amiss == ("dw",)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -128,7 +128,7 @@ def name_factor(factor: float, numbers: Mapping[str, float]) -> str:
     }
     found = []
     for form, function in forms.items():
-        values = {value for value in numbers.values() if value > 0 and value != 1}
+        values = {value for value in numbers.values() if 0 < value < math.inf and value != 1}
         for value in sorted(values):
             if math.isclose(function(value), size, rel_tol=1e-6):
                 names = [name for name, other in numbers.items() if other == value and name]
@@ -136,7 +136,8 @@ def name_factor(factor: float, numbers: Mapping[str, float]) -> str:
                 found.append(minus + form.format(n=f"{value:g}") + where)
     if found:
         return ", or ".join(found[:3])
-    for name, value in numbers.items():  # such as 12/15: so many of the rows were counted
+    finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    for name, value in finite.items():  # such as 12/15: so many of the rows were counted
         share = size * value
         whole = math.isclose(share, round(share), rel_tol=1e-6)
         if name and whole and 0 < round(share) < value:

@@ -6,7 +6,7 @@ the argument moves alone. This is what says *which* entry of *which* gradient is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -35,37 +35,49 @@ def differences(step: float) -> Derivative:
     return partial(lines.central, h=step)
 
 
+def shorter_and_shorter(step: float) -> tuple[Derivative, ...]:
+    """Central differences with this step, and with shorter ones if need be."""
+    return tuple(differences(step * FINER**k) for k in range(4))
+
+
 def measure(
     call: Call,
     leaf: str,
     dy: np.ndarray,
-    derivative: Derivative,
+    derivatives: Sequence[Derivative],
     chosen: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The gradient of ``leaf``; NaN where the argument is not finite or was not ``chosen``."""
+    """The gradient of ``leaf``, each entry by the first of ``derivatives`` that is finite there.
+
+    NaN where the argument is not finite or was not ``chosen``, infinite where no derivative was
+    finite, as ``forward`` is not finite beside the point.
+    """
     array = call.leaves[leaf]
     numeric = np.full(array.shape, np.nan)
     wanted = np.isfinite(array) if chosen is None else np.isfinite(array) & chosen
     for index in zip(*np.nonzero(np.atleast_1d(wanted))):
         index = index if array.ndim else ()
-        numeric[index] = entry(call, leaf, index, dy, derivative)
+        for derivative in derivatives:
+            found = entry(call, leaf, index, dy, derivative)
+            if np.isfinite(found):
+                break
+        numeric[index] = found if np.isfinite(found) else np.inf
     return numeric
 
 
-def settle_kinks(
+def settle(
     call: Call,
     leaf: str,
     dy: np.ndarray,
     analytic: np.ndarray,
     numeric: np.ndarray,
     bad: np.ndarray,
-    step: float | None,
+    step: float,
 ) -> Entries:
     """Look again at the entries that seem wrong (``bad``): is a kink to blame?
 
-    With ``step`` (central differences) they are measured once more with a shorter one, and the
-    value that is closer to backward's counts. Where that does not help, the slopes to both sides
-    are compared at the point itself.
+    They are measured once more with shorter steps, and a value that is much closer to backward's
+    counts. Where that does not help, the slopes to both sides are compared at the point itself.
     """
     numeric, kinks, broken = numeric.copy(), np.zeros(bad.shape, bool), np.zeros(bad.shape, bool)
     kind = ""
@@ -75,17 +87,21 @@ def settle_kinks(
     probes = where[::every]
     for indices in (probes, [index for i, index in enumerate(where) if i % every]):
         for index in indices:
-            if step is not None:
-                finer = entry(call, leaf, index, dy, differences(step * FINER))
-                if abs(finer - analytic[index]) < 0.5 * abs(numeric[index] - analytic[index]):
-                    numeric[index], kinks[index] = finer, True
-                    continue
+            error = abs(numeric[index] - analytic[index])
+            again = [
+                entry(call, leaf, index, dy, differences(step * shorter))
+                for shorter in (1, FINER, FINER**2)
+            ]
+            found = min(again, key=lambda value: abs(value - analytic[index]))
+            if abs(found - analytic[index]) < 0.1 * error:
+                numeric[index], kinks[index] = found, True
+                continue
             line, speed = _line(call, leaf, index)
             slope = float(analytic[index]) * speed
-            found = lines.excuse(line, dy, slope, lines.step_size(call) * FINER)
-            if found:
+            excuse = lines.excuse(line, dy, slope, lines.step_size(call) * FINER)
+            if excuse:
                 numeric[index], kinks[index], broken[index] = analytic[index], True, True
-                kind = found
+                kind = excuse
         if not kinks.any():
             break
     return Entries(numeric, kinks, broken, kind)

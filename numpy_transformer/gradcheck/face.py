@@ -123,6 +123,8 @@ class Call:
                 if not isinstance(array, (np.ndarray, np.generic, float)):
                     raise FaceError(f"{self.name}: d{leaf} is {_say(array)}; expected an array")
                 found[leaf] = np.array(array)
+                if found[leaf].dtype.kind != "f":
+                    raise FaceError(f"{self.name}: d{leaf} is {_say(found[leaf])}; expected floats")
         return found
 
     def as_type(self, dtype: type) -> Call:
@@ -150,7 +152,7 @@ class Call:
         try:
             with np.errstate(all="ignore"):  # what is not finite is found and named later
                 return function(*args, **kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             kind = type(error).__name__
             raise FaceError(f"{self.name}: {what} raised {kind}: {error}") from error
 
@@ -176,6 +178,15 @@ class Call:
         return value
 
 
+def independent(rng: np.random.Generator | int) -> np.random.Generator:
+    """A stream of numbers that has nothing in common with the first ones of ``rng``.
+
+    People draw arguments from seed 0, and a cotangent from the same seed would be the same
+    numbers: no random direction at all.
+    """
+    return np.random.default_rng(np.random.default_rng(rng).integers(2**63, size=4))
+
+
 def _instance(op: Any, name: str) -> Any:
     """``op``, or an object of it if it is a class whose functions need one."""
     for function in ("forward", "backward"):
@@ -186,7 +197,7 @@ def _instance(op: Any, name: str) -> Any:
         if not kinds <= {staticmethod, classmethod}:
             try:
                 return op()
-            except TypeError as error:
+            except Exception as error:
                 raise FaceError(
                     f"{name} is a class that cannot be made without arguments ({error}); "
                     "pass an object of it"
@@ -196,12 +207,14 @@ def _instance(op: Any, name: str) -> Any:
 
 def _bind(op: Any, args: tuple, settings: Mapping[str, Any], name: str) -> inspect.BoundArguments:
     try:
-        return inspect.signature(op.forward).bind(*args, **settings)
+        signature = inspect.signature(op.forward)
+    except ValueError as error:
+        raise FaceError(f"{name}: forward has no signature; wrap it in a function") from error
+    try:
+        return signature.bind(*args, **settings)
     except TypeError as error:
-        names = ", ".join(inspect.signature(op.forward).parameters)
-        raise FaceError(
-            f"{name}: the arguments do not fit forward({names}): {error}"
-        ) from error
+        names = ", ".join(signature.parameters)
+        raise FaceError(f"{name}: the arguments do not fit forward({names}): {error}") from error
 
 
 def _copy(array: np.ndarray) -> np.ndarray:

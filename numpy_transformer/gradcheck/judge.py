@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,13 @@ EXACT = {FLOAT64: 1e-9, FLOAT32: 1e-3}
 SMALL = {FLOAT64: 1e-3, FLOAT32: 1e-1}
 
 # A gradient whose largest entry is below this share of the operation's largest is zero.
-ZERO = {FLOAT64: 1e-9, FLOAT32: 1e-5}
+ZERO = {FLOAT64: 1e-12, FLOAT32: 1e-6}
 
-_VACUOUS = "every entry is 0, so nothing was shown: a vacuous gradient"
+# A gradient of the wrong shape is measured, to say what it is, if it has no more entries than this.
+_FEW = 2_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Judge:
     """What all verdicts of one check have in common."""
 
@@ -52,8 +54,14 @@ class Judge:
             return self._wrong(leaf, "backward returned nothing for it")
         if gradient.shape != array.shape:
             reason = f"it is {gradient.shape}, but its argument is {array.shape}"
-            numeric = entries.measure(self.point, leaf, self.dy, entries.differences(self.step))
-            kind, sentence = diagnose(gradient, numeric, self._around({}), self.tolerance)
+            kind = sentence = ""
+            if array.size <= _FEW:
+                numeric = entries.measure(
+                    self.point, leaf, self.dy, entries.shorter_and_shorter(self.step)
+                )
+                kind, sentence = diagnose(gradient, numeric, self._around({}), self.tolerance)
+            elif gradient.shape == array.T.shape:
+                kind, sentence = "transpose", "that is the shape of the transpose"
             return self._wrong(leaf, reason + (f"; {sentence}" if sentence else ""), kind)
         bad = np.argwhere(~np.isfinite(gradient))
         if len(bad):
@@ -74,38 +82,38 @@ class Judge:
 
         NaN stands where nothing was measured; ``exact`` says what the complex step measured.
         """
-        peaks = [np.nanmax(np.abs(m)) for m in measured.values() if not np.isnan(m).all()]
-        largest = float(max(peaks, default=0.0))
-        return [self._entries(leaf, measured, exact[leaf], largest) for leaf in measured]
+        return [self._entries(leaf, measured, exact[leaf]) for leaf in measured]
 
-    def _entries(self, leaf, measured, exact, largest) -> Gradient:
+    def _entries(self, leaf, measured, exact) -> Gradient:
         analytic, dtype = self.analytic[leaf], self.call.dtype
         tolerance = self.exact if exact else self.tolerance
         complete = not np.isnan(measured[leaf]).any()
         numeric = measured[leaf] if complete else np.where(
             np.isnan(measured[leaf]), analytic, measured[leaf]
         )
-        peak = max(np.abs(analytic).max(initial=0), np.abs(numeric).max(initial=0))
-        is_zero = peak <= ZERO[dtype] * largest
+        noise, zero = self._noise(leaf, exact), self._zero_below(leaf)
+        peaks = np.abs(analytic).max(initial=0), np.abs(numeric).max(initial=0)
+        is_zero = peaks[0] <= zero and peaks[1] <= max(zero, noise)
 
         def errors(numeric):
             size = np.maximum(np.abs(analytic), np.abs(numeric))
-            scale = np.maximum(size, SMALL[dtype] * peak)
-            scale = np.full_like(scale, largest or 1.0) if is_zero else scale
+            scale = np.maximum(size, max(SMALL[dtype] * max(peaks), noise / tolerance))
+            scale = np.full_like(scale, zero / ZERO[dtype] or 1.0) if is_zero else scale
             absolute = np.abs(analytic - numeric)
-            return absolute, absolute / np.where(scale, scale, 1.0)
+            with np.errstate(invalid="ignore"):  # where nothing can be measured
+                return absolute, absolute / np.where(scale, scale, 1.0)
 
         absolute, relative = errors(numeric)
         kinks, broken = 0, ""
-        if (relative > tolerance).any():
-            settled = entries.settle_kinks(
-                self.point, leaf, self.dy, analytic, numeric, relative > tolerance,
-                None if exact else self.step,
-            )  # fmt: skip
+        if not (relative <= tolerance).all():
+            settled = entries.settle(
+                self.point, leaf, self.dy, analytic, numeric, ~(relative <= tolerance), self.step
+            )
             numeric, kinks = settled.numeric, int(settled.kinks.sum())
             absolute, relative = errors(numeric)
             broken = self._broken(settled) if settled.broken.any() else ""
-        bad = relative > tolerance
+        bad = ~(relative <= tolerance)
+        relative = np.where(np.isnan(relative), np.inf, relative)
         where = None
         if bad.size:
             where = tuple(map(int, np.unravel_index(np.argmax(relative), relative.shape)))
@@ -115,10 +123,14 @@ class Judge:
             verdict, reason, ok = "wrong", self._other_dtype(analytic), False
         elif bad.any():
             verdict, ok = "wrong", False
-            if complete:
+            if not np.isfinite(numeric).all():
+                place = np.argwhere(~np.isfinite(numeric))[0].tolist()
+                reason = f"it cannot be measured at {place}: forward is not finite beside the point"
+            elif complete:
                 others = {n: m for n, m in measured.items() if n != leaf and not np.isnan(m).any()}
                 kind, reason = diagnose(analytic, numeric, self._around(others), tolerance)
-            share = "everywhere" if bad.all() else f"at {int(bad.sum())} of {bad.size} entries"
+            looked = bad.size if complete else int((~np.isnan(measured[leaf])).sum())
+            share = "everywhere" if bad.all() else f"at {int(bad.sum())} of {looked} entries"
             reason = reason or (
                 f"wrong {share}; at {list(where)} backward says {values[0]:.6g}, forward "
                 f"{values[1]:.6g}"
@@ -127,7 +139,7 @@ class Judge:
             verdict, reason = settled.kind, broken
         elif is_zero and bad.size:
             verdict, ok = "zero", f"d{leaf}" in self.zero
-            reason = "" if ok else _VACUOUS
+            reason = "" if ok else _vacuous(analytic)
         return Gradient(
             f"d{leaf}",
             analytic.shape,
@@ -142,6 +154,36 @@ class Judge:
             kind,
             kinks,
         )
+
+    def _noise(self, leaf, exact) -> float:
+        """The rounding in an entry that is measured: smaller errors than this mean nothing.
+
+        That of ``backward`` and, where they were used, that of differences.
+        """
+        size = lines.size(self.point.leaves[leaf])
+        noise = 64 * np.finfo(self.call.dtype).eps * self.largest / size
+        if not exact:
+            noise += 8 * np.finfo(self.point.dtype).eps * self.total / (self.step * size)
+        return float(noise)
+
+    def _zero_below(self, leaf) -> float:
+        """What counts as zero: next to nothing of what the other gradients do to the output."""
+        return ZERO[self.call.dtype] * self.largest / lines.size(self.point.leaves[leaf])
+
+    @cached_property
+    def total(self) -> float:
+        """The size of ``sum(dy * y)``, of which everything is the derivative."""
+        return float(np.abs(self.dy * self.y).sum())
+
+    @cached_property
+    def largest(self) -> float:
+        """The most that any entry does: the largest of all gradients, in units of the output."""
+        found = [self.total]
+        for leaf, gradient in self.analytic.items():
+            if gradient is not None and np.isfinite(gradient).all():
+                size = lines.size(self.point.leaves[leaf])
+                found.append(float(np.abs(gradient).max(initial=0)) * size)
+        return max(found)
 
     def _broken(self, settled: entries.Entries) -> str:
         count, index = int(settled.broken.sum()), np.argwhere(settled.broken)[0]
@@ -169,12 +211,10 @@ class Judge:
     def _summary(self, leaf, found, ok, reason, order) -> Gradient:
         """A line about a gradient of which only a projection is known."""
         analytic = self.analytic[leaf]
-        peak = max(np.abs(a).max(initial=0) for a in self.analytic.values() if a is not None)
-        negligible = np.abs(analytic).max(initial=0) <= ZERO[self.call.dtype] * peak
-        moved = lines.size(self.call.leaves[leaf])
-        is_zero = negligible and (ok or abs(found.numeric) <= self.tolerance * peak * moved)
+        negligible = np.abs(analytic).max(initial=0) <= self._zero_below(leaf)
+        is_zero = negligible and (ok or abs(found.numeric) <= self.tolerance * self.largest)
         absolute = abs(found.analytic - found.numeric)
-        relative = absolute / (peak * moved or 1.0) if is_zero else found.relative
+        relative = absolute / (self.largest or 1.0) if is_zero else found.relative
         kind = ""
         if analytic.dtype != self.call.dtype:
             verdict, reason, ok = "wrong", self._other_dtype(analytic), False
@@ -183,7 +223,7 @@ class Judge:
             reason = f"forward has a {found.broken} at the point, so there is no derivative"
         elif is_zero and analytic.size:
             verdict, ok = "zero", f"d{leaf}" in self.zero
-            reason = "" if ok else _VACUOUS
+            reason = "" if ok else _vacuous(analytic)
         elif not ok:
             verdict = "wrong"
             if not analytic.any():
@@ -245,6 +285,11 @@ def _numbers(call: Call, y: np.ndarray) -> Iterator[tuple[str, float]]:
             if shape and isinstance(value, int) and value > 1 and shape[-1] % value == 0:
                 yield f"{name}.shape[-1] / {setting}", shape[-1] // value
     yield "", 2
+
+
+def _vacuous(gradient: np.ndarray) -> str:
+    what = "every entry is 0" if not gradient.any() else "all of it is rounding"
+    return f"{what}, so nothing was shown: a vacuous gradient"
 
 
 def _share_of_zeros(array: np.ndarray) -> float:

@@ -98,6 +98,7 @@ class Break(NamedTuple):
     kind: str  # "kink", or "jump" where the output is not even continuous
     low: float  # the smallest and the largest value that ``sum(dy * y')`` can be given,
     high: float  # choosing the slope to the left or to the right for each output
+    where: np.ndarray  # bool: the outputs that have no derivative
 
 
 def find_break(line: Line, dy: np.ndarray, h: float) -> Break | None:
@@ -105,38 +106,46 @@ def find_break(line: Line, dy: np.ndarray, h: float) -> Break | None:
 
     At a kink, the slopes to the right and to the left differ, and go on to differ as the step is
     made shorter; where the output is smooth, the difference falls with the step. At a jump it
-    grows. One number a direction is not enough: of two ReLUs at 0 with opposite signs the sum is
-    smooth, so each output is looked at by itself.
+    grows, and the output itself differs between the two sides by the same amount for every step,
+    which tells it from noise. One number a direction is not enough: of two ReLUs at 0 with
+    opposite signs the sum is smooth, so each output is looked at by itself.
     """
-    y = line(0.0)
-    noise = 1e2 * line.eps * (1 + np.abs(y))
-
-    def sides(h):
-        return (line(h) - y) / h, (y - line(-h)) / h
-
-    right, left = sides(h)
-    finer_right, finer_left = sides(h / 16)
-    difference, finer = np.abs(right - left), np.abs(finer_right - finer_left)
+    y, sides, jumps, size = line(0.0), [], [], 0.0
+    for step in (h, h / 16, h / 256):
+        right, left = line(step), line(-step)
+        sides.append(((right - y) / step, (y - left) / step))
+        jumps.append(right - left)
+        size = np.maximum(size, np.maximum(np.abs(right), np.abs(left)))
+    noise = 1e2 * line.eps * (np.abs(y) + size)
+    difference, finer = (np.abs(right - left) for right, left in sides[:2])
     broken = (finer > difference / 4) & (finer > 16 * noise / h)
+    steady = [np.abs(jump - jumps[0]) <= np.abs(jumps[0]) / 4 for jump in jumps[1:]]
+    jump = broken & (finer > 4 * difference) & steady[0] & steady[1]
+    broken &= jump | (finer <= 4 * difference)
     if not broken.any():
         return None
-    kind = "jump" if (finer[broken] > 4 * difference[broken]).any() else "kink"
-    rest = np.where(broken, 0, dy * (finer_right + finer_left) / 2).sum()
-    ends = np.where(broken, dy * finer_right, 0), np.where(broken, dy * finer_left, 0)
+    # At a jump one side is steep as a wall, and only the slope to the other one counts.
+    right, left = sides[1]
+    wall = np.abs(right) > np.abs(left)
+    right, left = np.where(jump & wall, left, right), np.where(jump & ~wall, right, left)
+    rest = np.where(broken, 0, dy * (right + left) / 2).sum()
+    ends = np.where(broken, dy * right, 0), np.where(broken, dy * left, 0)
     return Break(
-        kind, float(rest + np.minimum(*ends).sum()), float(rest + np.maximum(*ends).sum())
+        "jump" if jump.any() else "kink",
+        float(rest + np.minimum(*ends).sum()),
+        float(rest + np.maximum(*ends).sum()),
+        broken,
     )
 
 
 def excuse(line: Line, dy: np.ndarray, slope: float, h: float) -> str:
     """Whether a kink or a jump excuses that ``slope`` is not the derivative along the line.
 
-    At a kink, a slope between those of the two sides is as right as any; at a jump there is none
-    that is right. Returns ``"kink"``, ``"jump"`` or ``""``.
+    At a kink, a slope between those of the two sides is as right as any; at a jump, the slope of
+    the side that the point belongs to. Returns ``"kink"``, ``"jump"`` or ``""``.
     """
     found = find_break(line, dy, h)
     if found is None:
         return ""
     slack = 1e-3 * (abs(found.high) + abs(found.low))
-    between = found.low - slack <= slope <= found.high + slack
-    return found.kind if found.kind == "jump" or between else ""
+    return found.kind if found.low - slack <= slope <= found.high + slack else ""

@@ -39,7 +39,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_transformer.gradcheck import entries, lines, projections
-from numpy_transformer.gradcheck.face import Call, FaceError
+from numpy_transformer.gradcheck.face import Call, FaceError, independent
 
 STEPS = tuple(float(f"1e-{k}") for k in range(1, 15))
 METHODS = {  # and how the curve of each goes, from long steps to short ones
@@ -101,7 +101,7 @@ def sweep(call: Call, rng: np.random.Generator | int = 0) -> list[Point]:
     with np.errstate(all="ignore"):  # what is not finite is shown as such
         single = call.as_type(np.float32)
         double = single.as_type(np.float64)
-        truth = _truth(double, np.random.default_rng(rng))
+        truth = _truth(double, independent(rng))
         found, calls = [], [double]
         with suppress(FaceError):
             calls += [single] if single.forward()[0].dtype == np.float32 else []
@@ -149,10 +149,10 @@ def _error(method: str, call: Call, truth: _Truth, step: float) -> float:
             return float(abs((truth.dy * change).sum() - truth.slope) / (abs(truth.slope) or 1.0))
         errors = []
         for leaf, chosen in truth.chosen.items():
-            measured = entries.measure(call, leaf, truth.dy, derivative, chosen)
+            measured = entries.measure(call, leaf, truth.dy, [derivative], chosen)
             absolute = np.abs(measured - truth.gradients[leaf])[chosen]
             errors.append(absolute.max(initial=0) / truth.scales[leaf])
-        return float(np.max(errors))  # NaN if any is
+        return float(np.max(errors)) if np.isfinite(errors).all() else np.nan
     except FaceError:
         return np.nan
 
