@@ -88,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
     for option in ("csv", "picture"):
         if getattr(options, option) and not options.sweep:
             raise ValueError(f"--{option} goes with --sweep NAME")
+    if options.inputs is not None and (options.bug or options.bugs):
+        raise ValueError("--inputs goes with an operation of your own, not with --bug or --bugs")
     if options.bug and options.names:
         raise ValueError("--bug says by itself where to look; leave out the names")
     try:

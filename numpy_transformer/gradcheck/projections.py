@@ -30,7 +30,8 @@ import numpy as np
 from numpy_transformer.gradcheck import lines
 from numpy_transformer.gradcheck.face import Call, FaceError
 
-FINER = (1.0, 2.0**-7, 2.0**-11, 2.0**-18)  # shorter steps, tried where a kink may lie within the step
+# Shorter steps, tried where a kink, or the end of where ``forward`` is defined, may be too near.
+FINER = (1.0, 2.0**-7, 2.0**-11, 2.0**-18)
 
 # So near to differences, against the scale, the complex step has to be to decide in their place.
 _NEAR = 1e-3
