@@ -22,7 +22,7 @@ import numpy as np
 
 from numpy_transformer.gradcheck import METHODS, Call, check, lines, matrix, points, projections
 from numpy_transformer.gradcheck.bugs import BUGS
-from numpy_transformer.gradcheck.check import DIRECTIONS
+from numpy_transformer.gradcheck.checker import DIRECTIONS
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
 
 

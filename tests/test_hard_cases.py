@@ -277,3 +277,10 @@ def test_a_large_gradient_of_the_wrong_shape_is_not_measured():
     )
     (found,) = (g for g in gradcheck(op, np.ones((3, 150)), weight).gradients if not g.ok)
     assert found.kind == "transpose" and "that is the shape of the transpose" in found.reason
+
+
+def test_float32_is_measured_in_float64_and_shows_an_error_of_a_few_thousandths():
+    off = operation(lambda x: (2 * x, None), lambda dy, cache: dy * dy.dtype.type(2.005))
+    single = X.astype(np.float32)
+    assert set(verdicts(off, single).values()) == {"wrong"}
+    right(operation(off.forward, lambda dy, cache: 2 * dy), single)

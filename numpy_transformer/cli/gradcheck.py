@@ -34,7 +34,7 @@ import numpy as np
 
 from numpy_transformer.gradcheck import matrix, own, points, sweep
 from numpy_transformer.gradcheck.bugs import BUGS
-from numpy_transformer.gradcheck.check import METHODS, check
+from numpy_transformer.gradcheck.checker import METHODS, check
 from numpy_transformer.gradcheck.face import Call, FaceError
 from numpy_transformer.gradcheck.report import Report
 from numpy_transformer.training.files import write_bytes

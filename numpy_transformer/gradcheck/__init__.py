@@ -14,7 +14,7 @@ each; the files explain how it is done, and are best read in this order:
     the rules of the face: nothing is changed, ``backward`` repeats itself and is linear, ...
 ``judge``, ``diagnosis``
     from numbers to a verdict, and what a wrong gradient looks like
-``check``, ``report``
+``checker``, ``report``
     all of it put together, and what comes out
 ``points``, ``bugs``, ``protocols``, ``matrix``
     where the package's own modules are checked; mistakes on purpose; what is commonly done
@@ -32,7 +32,7 @@ each; the files explain how it is done, and are best read in this order:
 right
 """
 
-from numpy_transformer.gradcheck.check import METHODS, check, gradcheck
+from numpy_transformer.gradcheck.checker import METHODS, check, gradcheck
 from numpy_transformer.gradcheck.face import Call, FaceError
 from numpy_transformer.gradcheck.report import Gradient, Report, Rule
 

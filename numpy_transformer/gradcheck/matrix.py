@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from numpy_transformer.gradcheck import points
 from numpy_transformer.gradcheck.bugs import BUGS, Bug
-from numpy_transformer.gradcheck.check import METHODS, check
+from numpy_transformer.gradcheck.checker import METHODS, check
 from numpy_transformer.gradcheck.face import Call, FaceError, independent
 from numpy_transformer.gradcheck.protocols import PROTOCOLS
 from numpy_transformer.gradcheck.report import Report
