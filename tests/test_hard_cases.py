@@ -282,5 +282,6 @@ def test_a_large_gradient_of_the_wrong_shape_is_not_measured():
 def test_float32_is_measured_in_float64_and_shows_an_error_of_a_few_thousandths():
     off = operation(lambda x: (2 * x, None), lambda dy, cache: dy * dy.dtype.type(2.005))
     single = X.astype(np.float32)
-    assert set(verdicts(off, single).values()) == {"wrong"}
+    methods = ("combined", "central", "complex", "direction")  # one line may be too little for it
+    assert set(verdicts(off, single, methods=methods).values()) == {"wrong"}
     right(operation(off.forward, lambda dy, cache: 2 * dy), single)
