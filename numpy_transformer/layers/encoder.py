@@ -31,11 +31,11 @@ def init(
     d_ff: int,
     norm: str = "pre",
     dtype: type = np.float32,
+    attention_bias: bool = True,
 ) -> Tree:
     """The parameters: ``layers.0``, ``layers.1``, ... and, with pre-norm, ``norm``."""
-    tree = {
-        "layers": {str(i): encoder_layer.init(rng, d_model, d_ff, dtype) for i in range(layers)}
-    }
+    made = (encoder_layer.init(rng, d_model, d_ff, dtype, attention_bias) for _ in range(layers))
+    tree = {"layers": {str(i): layer for i, layer in enumerate(made)}}
     return tree | ({"norm": layer_norm.init(d_model, dtype)} if norm == "pre" else {})
 
 

@@ -5,6 +5,8 @@ Forward (with ``norm="pre"``; see ``residual`` for the other)::
     x = x + dropout(self_attention(layer_norm(x)))
     y = x + dropout(feed_forward(layer_norm(x)))
 
+With a causal mask it is the layer of a decoder-only model as well (``models/causal_lm.py``).
+
 Backward: the same two steps in reverse. ``h = layer_norm(x)`` goes into self-attention twice, as
 what asks and as what answers, so ``dh`` is the sum of the two gradients.
 
@@ -36,11 +38,20 @@ class Cache(NamedTuple):
     pre: bool  # the place of the norms
 
 
-def init(rng: np.random.Generator, d_model: int, d_ff: int, dtype: type = np.float32) -> Tree:
-    """The parameters of the two sub-layers and of their norms."""
+def init(
+    rng: np.random.Generator,
+    d_model: int,
+    d_ff: int,
+    dtype: type = np.float32,
+    attention_bias: bool = True,
+) -> Tree:
+    """The parameters of the two sub-layers and of their norms.
+
+    ``attention_bias=False`` leaves out the biases of query, key and value.
+    """
     return {
         "self_attention_norm": layer_norm.init(d_model, dtype),
-        "self_attention": multi_head_attention.init(rng, d_model, dtype),
+        "self_attention": multi_head_attention.init(rng, d_model, dtype, attention_bias),
         "feed_forward_norm": layer_norm.init(d_model, dtype),
         "feed_forward": feed_forward.init(rng, d_model, d_ff, dtype),
     }

@@ -38,19 +38,21 @@ class Cache(NamedTuple):
     output: linear.Cache
 
 
-def init(rng: np.random.Generator, d_model: int, dtype: type = np.float32) -> Tree:
-    """Four weights ``(D, D)`` and four biases ``(D,)``.
+def init(
+    rng: np.random.Generator, d_model: int, dtype: type = np.float32, bias: bool = True
+) -> Tree:
+    """Four weights ``(D, D)`` and four biases ``(D,)``; without ``bias`` the output's alone.
 
     As in PyTorch's ``nn.Transformer``: Xavier uniform, where query, key and value count as one
     matrix ``(D, 3 D)`` (so their bound is ``sqrt(6 / 4D)``); biases 0.
     """
 
-    def projection(fan_out: int) -> Tree:
+    def projection(fan_out: int, bias: bool) -> Tree:
         weight = xavier_uniform(rng, (d_model, d_model), dtype, fan_out)
-        return {"weight": weight, "bias": np.zeros(d_model, dtype)}
+        return {"weight": weight} | ({"bias": np.zeros(d_model, dtype)} if bias else {})
 
-    tree = {name: projection(3 * d_model) for name in ("query", "key", "value")}
-    return tree | {"output": projection(d_model)}
+    tree = {name: projection(3 * d_model, bias) for name in ("query", "key", "value")}
+    return tree | {"output": projection(d_model, True)}
 
 
 def forward(
@@ -108,7 +110,8 @@ def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, Tree
     dmemory += from_value
     gradients = {"query": dquery, "key": dkey, "value": dvalue, "output": doutput}
     return dx, dmemory, {
-        name: {"weight": dweight, "bias": dbias} for name, (dweight, dbias) in gradients.items()
+        name: {"weight": dweight} | ({} if dbias is None else {"bias": dbias})
+        for name, (dweight, dbias) in gradients.items()
     }
 
 

@@ -21,19 +21,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
-from numpy_transformer.layers import decoder, encoder, feed_forward, input_embedding, residual
-from numpy_transformer.ops import linear, masks
-from numpy_transformer.ops import positions as positions_op
+from numpy_transformer.layers import decoder, encoder, input_embedding
+from numpy_transformer.models import settings
+from numpy_transformer.ops import linear, masks, positions
 from numpy_transformer.parameters import Tree, xavier_uniform
-
-POSITIONS = ("sinusoidal", "learned")
-DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -72,28 +68,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        sizes = ("source_vocab", "target_vocab", "N", "d_model", "d_ff", "h", "max_length")
-        for name in sizes:
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r}, expected a whole number above 0")
-            object.__setattr__(self, name, int(value))  # a NumPy integer cannot go into JSON
-        for name in ("P_drop", "attention_dropout", "activation_dropout", "epsilon_ls"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}, expected at least 0 and below 1")
-        for name, allowed in (
-            ("norm", residual.NORMS),
-            ("activation", feed_forward.ACTIVATIONS),
-            ("positions", POSITIONS),
-            ("sinusoids", positions_op.LAYOUTS),
-            ("dtype", DTYPES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}, expected one of {allowed}")
-        if not 0 < self.norm_eps < math.inf:
-            raise ValueError(f"norm_eps={self.norm_eps}, expected above 0")
-        if self.d_model % self.h:
-            raise ValueError(f"h={self.h} heads do not divide d_model={self.d_model}")
+        settings.check_sizes(self, "source_vocab", "target_vocab")
+        settings.check_layers(self)
+        settings.check_rates(self, "epsilon_ls")
+        settings.check_choices(self, "norm")
         if self.tie_source and self.source_vocab != self.target_vocab:
             raise ValueError(
                 "tie_source needs one vocabulary for both sides, but "
@@ -113,15 +91,15 @@ PRESETS = {
 }
 
 
-def preset(name: str, **settings) -> Config:
-    """The settings called ``name`` ("tiny" or "base"), with ``settings`` in place of some of them.
+def preset(name: str, **changes) -> Config:
+    """The settings called ``name`` ("tiny" or "base"), with ``changes`` in place of some of them.
 
     >>> preset("tiny", source_vocab=30, target_vocab=20, h=2).d_model
     64
     """
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}, expected one of {', '.join(PRESETS)}")
-    return Config(**PRESETS[name] | settings)
+    return Config(**PRESETS[name] | changes)
 
 
 class Cache(NamedTuple):
@@ -196,7 +174,7 @@ def forward(
         masks.causal_padding_mask(target, config.pad_id),
         memory_mask,
         rng,
-        **layer_settings(config),
+        **settings.layer_settings(config, config.norm),
     )  # (B, T, D)
     logits, output_cache = linear.forward(h, output_weight(params))  # (B, T, V)
     return logits, Cache(
@@ -237,7 +215,7 @@ def encode(
     x, embedding_cache = _embed(source, weight, params, "source_positions", config, rng)
     mask = masks.padding_mask(source, config.pad_id)  # (B, 1, 1, S)
     memory, encoder_cache = encoder.forward(
-        x, params["encoder"], config.h, mask, rng, **layer_settings(config)
+        x, params["encoder"], config.h, mask, rng, **settings.layer_settings(config, config.norm)
     )
     return memory, mask, embedding_cache, encoder_cache
 
@@ -267,33 +245,15 @@ def position_table(params: Tree, name: str, config: Config) -> np.ndarray:
     """The table ``(max_length, D)`` called ``name``: learned, or made of sinusoids."""
     if config.positions == "learned":
         return params[name]["weight"]
-    return _sinusoids(config.max_length, config.d_model, config.sinusoids, config.dtype)
-
-
-@lru_cache(maxsize=4)
-def _sinusoids(length: int, width: int, layout: str, dtype: str) -> np.ndarray:
-    """The table is a constant: made once, kept, and read-only."""
-    table = positions_op.sinusoids(length, width, layout, np.dtype(dtype).type)
-    table.setflags(write=False)
-    return table
-
-
-def layer_settings(config: Config) -> dict:
-    """The keyword arguments that every layer takes."""
-    return {
-        "norm": config.norm,
-        "eps": config.norm_eps,
-        "activation": config.activation,
-        "dropout_rate": config.P_drop,
-        "attention_dropout": config.attention_dropout,
-        "activation_dropout": config.activation_dropout,
-    }
+    return positions.constant_sinusoids(
+        config.max_length, config.d_model, config.sinusoids, config.dtype
+    )
 
 
 def _embed(ids, weight, params, positions_name, config, rng):
-    positions = position_table(params, positions_name, config)  # (max_length, D)
+    table = position_table(params, positions_name, config)  # (max_length, D)
     scale = math.sqrt(config.d_model) if config.scale_embeddings else 1.0
-    return input_embedding.forward(ids, weight, positions, scale, config.P_drop, rng)
+    return input_embedding.forward(ids, weight, table, scale, config.P_drop, rng)
 
 
 def _check(source: np.ndarray, target: np.ndarray) -> None:

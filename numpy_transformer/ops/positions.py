@@ -27,6 +27,7 @@ Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.5.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -100,4 +101,16 @@ def sinusoids(
     else:
         table[:, :sines] = np.sin(angle)
         table[:, sines:] = np.cos(angle[:, : width // 2])
+    return table
+
+
+@lru_cache(maxsize=4)
+def constant_sinusoids(length: int, width: int, layout: str, dtype: str) -> np.ndarray:
+    """The same table, made once for each size, kept, and read-only; ``dtype`` by its name.
+
+    >>> constant_sinusoids(2, 4, "halves", "float32") is constant_sinusoids(2, 4, "halves", "float32")
+    True
+    """
+    table = sinusoids(length, width, layout, np.dtype(dtype).type)
+    table.setflags(write=False)
     return table

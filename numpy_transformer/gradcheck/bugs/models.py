@@ -7,7 +7,7 @@ from dataclasses import replace
 from numpy_transformer.gradcheck.bugs.bug import catalogue
 from numpy_transformer.gradcheck.bugs.layers import DECODER_LAYER, ENCODER_LAYER, NORM, under
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
-from numpy_transformer.ops import cross_entropy, linear
+from numpy_transformer.ops import cross_entropy, linear, positions
 
 CATALOGUE, bug = catalogue()
 
@@ -78,8 +78,8 @@ def positions_swapped(right, dlogits, cache):
 
 @bug(
     "sinusoids-in-float64",
-    encoder_decoder,
-    function="_sinusoids",
+    positions,
+    function="constant_sinusoids",
     point="encoder_decoder, pre-norm, tied",
     seen="np.sin of whole numbers is float64; added to float32 it makes all that follows float64",
 )
