@@ -1,10 +1,11 @@
-"""One step of training beside PyTorch: forward, backward and Adam of the encoder-decoder.
+"""One step of training beside PyTorch: forward, backward and Adam.
 
     python benchmarks/train_step.py                  all shapes, one and two threads
     python benchmarks/train_step.py --shapes 1 2     some of them
     python benchmarks/train_step.py --rounds 5       quicker, and noisier
 
-Both sides train the same model on the same batch in float32: pre-norm, ReLU, tied output, Adam. The
+Both sides train the same model on the same batch in float32, pre-norm, tied output, Adam: the
+encoder-decoder (shapes 1 to 5, ReLU) or the language model (6 and 7, GELU with tanh, as GPT-2). The
 model in PyTorch (eager) is made of its own fast parts: query, key and value of self-attention in
 one product, fused scaled dot-product attention, fused Adam. The two take turns in one process, a
 few steps each, and the ratio is that of the medians. Each (shape, threads, dropout) runs in a
@@ -25,15 +26,18 @@ import subprocess
 import sys
 import time
 
-# D, F, layers (N + N), V, B, T (= S), heads
+# Architecture, D, F, layers (of the encoder-decoder N + N), V, B, T (= S), heads
+PAIR, CAUSAL = "encoder-decoder", "language model"
 SHAPES = {
-    1: (32, 128, 1, 64, 8, 12, 4),
-    2: (64, 256, 2, 64, 16, 16, 4),
-    3: (128, 512, 2, 64, 32, 20, 4),
-    4: (256, 1024, 3, 512, 32, 64, 4),
-    5: (512, 2048, 3, 8192, 16, 64, 8),
+    1: (PAIR, 32, 128, 1, 64, 8, 12, 4),
+    2: (PAIR, 64, 256, 2, 64, 16, 16, 4),
+    3: (PAIR, 128, 512, 2, 64, 32, 20, 4),
+    4: (PAIR, 256, 1024, 3, 512, 32, 64, 4),
+    5: (PAIR, 512, 2048, 3, 8192, 16, 64, 8),
+    6: (CAUSAL, 64, 256, 4, 65, 16, 32, 4),
+    7: (CAUSAL, 256, 1024, 4, 512, 16, 128, 4),
 }
-ROUNDS = {1: 40, 2: 30, 3: 20, 4: 9, 5: 9}  # turns of each side, by default
+ROUNDS = {1: 40, 2: 30, 3: 20, 4: 9, 5: 9, 6: 30, 7: 9}  # turns of each side, by default
 
 
 def our_step(shape, dropout):
@@ -41,34 +45,34 @@ def our_step(shape, dropout):
     import numpy as np
 
     from numpy_transformer import parameters
-    from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+    from numpy_transformer.models import (
+        causal_lm,
+        causal_lm_loss,
+        encoder_decoder,
+        encoder_decoder_loss,
+    )
     from numpy_transformer.training.memory import keep_freed_memory
     from numpy_transformer.training.optimizers import Adam
 
     keep_freed_memory()
-    D, F, N, V, B, T, H = shape
-    config = encoder_decoder.Config(
-        source_vocab=V,
-        target_vocab=V,
-        N=N,
-        d_model=D,
-        d_ff=F,
-        h=H,
-        P_drop=dropout,
-        attention_dropout=dropout,
-        activation_dropout=dropout,
-        epsilon_ls=0.1,
-        max_length=T,
-    )
+    kind, D, F, N, V, B, T, H = shape
+    settings = {"N": N, "d_model": D, "d_ff": F, "h": H, "max_length": T}
+    settings |= dict.fromkeys(("P_drop", "attention_dropout", "activation_dropout"), dropout)
+    if kind == CAUSAL:
+        config = causal_lm.Config(vocab=V, **settings)
+        model, loss_module = causal_lm, causal_lm_loss
+    else:
+        config = encoder_decoder.Config(V, V, epsilon_ls=0.1, **settings)
+        model, loss_module = encoder_decoder, encoder_decoder_loss
     rng = np.random.default_rng(0)
-    weights, params = parameters.pack(encoder_decoder.init(rng, config))
+    weights, params = parameters.pack(model.init(rng, config))
     gradient = np.empty_like(weights)
     adam = Adam(weights.size)
-    source, target = batch(shape)
+    ids = batch(shape)
 
     def step():
-        loss, cache = encoder_decoder_loss.forward(source, target, params, config, rng)
-        dparams = encoder_decoder_loss.backward(1.0, cache)
+        loss, cache = loss_module.forward(*ids, params, config, rng)
+        dparams = loss_module.backward(1.0, cache)
         parameters.gather(dparams, out=gradient)
         adam.step(weights, gradient, lr=1e-4)
         return float(loss)
@@ -77,12 +81,13 @@ def our_step(shape, dropout):
 
 
 def batch(shape):
-    """Random ids, without padding: ``source (B, T)``, ``target (B, T + 1)``."""
+    """Random ids, without padding: ``source (B, T)``, if any, and ``target (B, T + 1)``."""
     import numpy as np
 
-    V, B, T = shape[3:6]
+    V, B, T = shape[4:7]
     rng = np.random.default_rng(1)
-    return rng.integers(4, V, (B, T)), rng.integers(4, V, (B, T + 1))
+    ids = rng.integers(4, V, (B, T)), rng.integers(4, V, (B, T + 1))
+    return ids[1:] if shape[0] == CAUSAL else ids
 
 
 def torch_step(shape, dropout, threads):
@@ -93,7 +98,8 @@ def torch_step(shape, dropout, threads):
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    D, F, N, V, B, T, H = shape
+    kind, D, F, N, V, B, T, H = shape
+    pair = kind == PAIR
 
     def heads(x):
         return x.view(B, -1, H, D // H).transpose(1, 2)
@@ -128,11 +134,12 @@ def torch_step(shape, dropout, threads):
         def drop(self, x):
             return functional.dropout(x, dropout, self.training) if dropout else x
 
-        def forward(self, x, memory=None):
-            x = x + self.drop(self.attention(self.norms[0](x), causal=memory is not None))
+        def forward(self, x, memory=None, causal=False):
+            x = x + self.drop(self.attention(self.norms[0](x), causal=causal))
             if self.cross is not None:
                 x = x + self.drop(self.cross(self.norms[1](x), memory))
-            h = self.drop(functional.relu(self.hidden(self.norms[-1](x))))
+            h = self.hidden(self.norms[-1](x))
+            h = self.drop(functional.relu(h) if pair else functional.gelu(h, approximate="tanh"))
             return x + self.drop(self.output(h))
 
     class Transformer(nn.Module):
@@ -157,18 +164,34 @@ def torch_step(shape, dropout, threads):
             memory = self.norms[0](memory)
             x = self.embed(target, self.target)
             for layer in self.decoder:
-                x = layer(x, memory)
+                x = layer(x, memory, causal=True)
             return functional.linear(self.norms[1](x), self.target.weight)
 
-    model = Transformer()
+    class LanguageModel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(V, D), nn.Embedding(T, D)
+            self.layers = nn.ModuleList(Layer(False) for _ in range(N))
+            self.norm = nn.LayerNorm(D)
+            self.register_buffer("place", torch.arange(T))
+
+        def forward(self, ids):
+            x = self.tokens(ids) + self.positions(self.place)
+            x = functional.dropout(x, dropout, self.training) if dropout else x
+            for layer in self.layers:
+                x = layer(x, causal=True)
+            return functional.linear(self.norm(x), self.tokens.weight)
+
+    model = Transformer() if pair else LanguageModel()
     adam = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
-    source, target = map(torch.from_numpy, batch(shape))
+    *source, target = map(torch.from_numpy, batch(shape))
+    settings = {"ignore_index": 0, "label_smoothing": 0.1} if pair else {}
 
     def step():
         adam.zero_grad(set_to_none=True)
-        logits = model(source, target[:, :-1])
+        logits = model(*source, target[:, :-1])
         loss = functional.cross_entropy(
-            logits.reshape(-1, V), target[:, 1:].reshape(-1), ignore_index=0, label_smoothing=0.1
+            logits.reshape(-1, V), target[:, 1:].reshape(-1), **settings
         )
         loss.backward()
         adam.step()
@@ -181,13 +204,14 @@ def products(shape):
     """A function that does the matrix products of one of our steps, and nothing else."""
     import numpy as np
 
-    D, F, N, V, B, T, H = shape
+    kind, D, F, N, V, B, T, H = shape
+    attentions, networks = (3 * N, 2 * N) if kind == PAIR else (N, N)
     rng = np.random.default_rng(0)
 
     def array(*extents):
         return rng.standard_normal(extents, dtype=np.float32)
 
-    linears = [(D, D, 4 * N + 8 * N), (D, F, 2 * N), (F, D, 2 * N), (D, V, 1)]
+    linears = [(D, D, 4 * attentions), (D, F, networks), (F, D, networks), (D, V, 1)]
     linears = [(array(B * T, i), array(i, o), array(B * T, o), n) for i, o, n in linears]
     head = array(B, T, H, D // H).transpose(0, 2, 1, 3)
     weights = array(B, H, T, T)
@@ -199,7 +223,7 @@ def products(shape):
                 np.matmul(x, weight, out=y)
                 np.matmul(y, weight.T)
                 np.matmul(x.T, y)
-        for _ in range(3 * N):
+        for _ in range(attentions):
             for _ in range(2):  # scores and dweights
                 np.matmul(head, head.swapaxes(-1, -2), out=weights)
             for left in (weights, weights, weights.swapaxes(-1, -2), weights.swapaxes(-1, -2)):
@@ -216,7 +240,7 @@ def peak_memory(side, shape, dropout) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     # Import everything and do one tiny step first.
-    tiny = (8, 8, 1, 8, 1, 2, 1)
+    tiny = (shape[0], 8, 8, 1, 8, 1, 2, 1)
     make = (lambda s: our_step(s, dropout)) if side == "ours" else (
         lambda s: torch_step(s, dropout, 1)
     )
@@ -283,10 +307,11 @@ def main() -> None:
             except ImportError:
                 print("null")
         return
-    print(f"{'shape':<38} threads dropout ratio     ours    torch products  memory MB")
+    print(f"{'shape':<42} threads dropout ratio     ours    torch products  memory MB")
     for number in options.shapes:
-        D, F, N, V, B, T, H = SHAPES[number]
-        label = f"D {D}, F {F}, {N}+{N}, V {V}, B {B}, T {T}"
+        kind, D, F, N, V, B, T, H = SHAPES[number]
+        layers = f"{N}+{N}" if kind == PAIR else f"{N} layers"
+        label = f"D {D}, F {F}, {layers}, V {V}, B {B}, T {T}"
         for threads in options.threads:
             for dropout in options.dropout:
                 rounds = options.rounds or ROUNDS[number]
@@ -300,7 +325,7 @@ def main() -> None:
                 memory = " / ".join("-" if m is None else f"{m:.0f}" for m in memory)
                 ours, products = 1e3 * t["ours"], t["products"] / t["ours"]
                 print(
-                    f"{label:<38} {threads:7} {dropout:7.1f} {ratio} {ours:8.1f} {torch:>8} "
+                    f"{label:<42} {threads:7} {dropout:7.1f} {ratio} {ours:8.1f} {torch:>8} "
                     f"{products:8.0%}  {memory}",
                     flush=True,
                 )

@@ -14,6 +14,7 @@ A Transformer in pure NumPy: train it, use it, and check every gradient in it.
 
   numpy-transformer train                 learn to read dates, in about a minute
   numpy-transformer predict --run runs/dates
+  numpy-transformer generate --prompt "The print function"
   numpy-transformer gradcheck             prove every backward pass
 """
 
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: done; 1: a gradient is wrong; 2: refused, with a sentence; 130: stopped by Ctrl-C.
     """
-    from numpy_transformer.cli import evaluate, gradcheck, predict, train
+    from numpy_transformer.cli import evaluate, export, generate, gradcheck, predict, train, train_lm
 
     parser = argparse.ArgumentParser(
         prog="numpy-transformer",
@@ -32,8 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (train, predict, evaluate, gradcheck):
-        name = command.__name__.rpartition(".")[2]
+    for command in (train, predict, evaluate, train_lm, generate, export, gradcheck):
+        name = command.__name__.rpartition(".")[2].replace("_", "-")
         summary, _, details = command.__doc__.partition("\n")
         subparser = commands.add_parser(
             name,

@@ -62,6 +62,11 @@ def load(run: str, which: str = "best") -> tuple[Model, dict[str, Any]]:
 
 def model_of(saved: checkpoint.Checkpoint) -> Model:
     """The model that a checkpoint holds."""
+    if saved.settings.get("kind") is not None:
+        raise CheckpointError(
+            "this run holds a language model; use 'numpy-transformer generate' and "
+            "'train-lm --resume'"
+        )
     try:
         config = encoder_decoder.Config(**saved.settings["model"])
         vocabularies = [Vocabulary.from_json(saved.vocabularies[s]) for s in ("source", "target")]

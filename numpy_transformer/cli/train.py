@@ -17,18 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from numpy_transformer import parameters
-from numpy_transformer.cli import datasets, runs
+from numpy_transformer.cli import datasets, runs, training
+from numpy_transformer.cli.training import Option
 from numpy_transformer.data.batches import Batches
 from numpy_transformer.data.pairs import Pair, references
 from numpy_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
 from numpy_transformer.models.encoder_decoder import Config
-from numpy_transformer.training import checkpoint
-from numpy_transformer.training.progress import Progress, duration
-from numpy_transformer.training.trainer import Settings, State, Task, train
-
-FORMAT = 1  # of the settings in a checkpoint
+from numpy_transformer.training.progress import duration
+from numpy_transformer.training.trainer import Settings, Task
 
 # What --preset and the options leave open; chosen so that the built-in tasks end in a minute.
 MODEL = encoder_decoder.PRESETS["tiny"]
@@ -37,87 +34,48 @@ TRAINING = {"steps": 2500, "lr": 3e-3, "warmup": 100, "batch_tokens": 1500, "eva
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
-    parser.add_argument(
-        "--run", metavar="FOLDER", help="where to keep the run (default: runs/, then task or file)"
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="FOLDER",
-        help="go on with the run in this folder, with its settings; other options are not allowed",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="remove the run that the folder holds, if any"
-    )
+    training.add_run_options(parser, "task or file")
     datasets.add_options(parser)
 
-    model = {field.name: field.default for field in fields(Config)} | MODEL
     group = parser.add_argument_group("model")
     text = "'tiny' or 'base' (the paper's table 3); the options below override it"
     group.add_argument("--preset", metavar="NAME", help=text)
-    for flag, kind, field, text in MODEL_OPTIONS:
-        default = "" if field == "max_length" else f" ({model[field]})"
-        group.add_argument(flag, type=kind, dest=field, metavar=_KIND[kind], help=text + default)
+    defaults = {field.name: field.default for field in fields(Config)} | MODEL
+    del defaults["max_length"]  # it follows from the data
+    training.add_options(group, MODEL_OPTIONS, defaults)
 
-    training = {field.name: field.default for field in fields(Settings)} | TRAINING
     group = parser.add_argument_group("training")
-    for flag, kind, field, text in TRAINING_OPTIONS:
-        text = f"{text} ({training[field]})"
-        group.add_argument(flag, type=kind, dest=field, metavar=_KIND[kind], help=text)
+    defaults = {field.name: field.default for field in fields(Settings)} | TRAINING
+    training.add_options(group, TRAINING_OPTIONS, defaults)
 
 
-_KIND = {int: "N", float: "X", str: "NAME"}
-
-# Flag, type, field of the settings, help.
 MODEL_OPTIONS = [
-    ("--N", int, "N", "layers in the encoder, and in the decoder"),
-    ("--d-model", int, "d_model", "width of the vectors between the layers"),
-    ("--d-ff", int, "d_ff", "width of the feed-forward networks"),
-    ("--h", int, "h", "heads; they have to divide the width"),
-    ("--dropout", float, "P_drop", "dropout on sub-layer outputs and embeddings"),
-    ("--attention-dropout", float, "attention_dropout", "dropout on attention weights"),
-    ("--activation-dropout", float, "activation_dropout", "dropout on hidden units"),
-    ("--label-smoothing", float, "epsilon_ls", "label smoothing"),
-    ("--norm", str, "norm", "place of the layer norms: 'pre', or 'post' as in the paper"),
-    ("--activation", str, "activation", "'relu', 'gelu' or 'gelu_tanh'"),
-    ("--positions", str, "positions", "'sinusoidal' or 'learned'"),
-    ("--sinusoids", str, "sinusoids", "'interleaved', or 'halves': sines first, then cosines"),
-    ("--max-length", int, "max_length", "longest sequence (default: the data's plus a quarter)"),
-    ("--dtype", str, "dtype", "'float32', or 'float64': more digits, half the speed"),
+    Option("--N", int, "N", "layers in the encoder, and in the decoder"),
+    *training.LAYER_OPTIONS,
+    Option("--label-smoothing", float, "epsilon_ls", "label smoothing"),
+    Option("--norm", str, "norm", "place of the layer norms: 'pre', or 'post' as in the paper"),
+    Option("--max-length", int, "max_length", "longest sequence (the data's plus a quarter)"),
 ]
 TRAINING_OPTIONS = [
-    ("--steps", int, "steps", "steps in all"),
-    ("--lr", float, "lr", "the largest learning rate"),
-    ("--schedule", str, "schedule", "'constant', 'inverse-square-root' (paper) or 'cosine'"),
-    ("--warmup", int, "warmup", "steps until the learning rate is largest"),
-    ("--beta2", float, "beta2", "how slowly Adam's mean of squared gradients changes"),
-    ("--weight-decay", float, "weight_decay", "AdamW's decay of weights"),
-    ("--clip", float, "clip", "largest global norm of a gradient; 0: no clipping"),
-    ("--batch-tokens", int, "batch_tokens", "tokens in a batch, padding included"),
-    ("--evaluate-every", int, "evaluate_every", "steps between evaluations, with a checkpoint"),
-    ("--seed", int, "seed", "of weights, data and dropout; the same seed, the same run"),
+    *training.TRAINING_OPTIONS,
+    Option("--batch-tokens", int, "batch_tokens", "tokens in a batch, padding included"),
 ]
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, and say how it went."""
-    progress = Progress()
     folder, dataset, model, settings, saved = _resumed(options) if options.resume else _new(options)
-    state = State(model.params, settings)
-    if saved:
-        state.restore(saved)
-        checkpoint.rewind_metrics(folder, state.step)
-        progress.message(f"going on with {folder} after step {state.step:,} of {settings.steps:,}")
-    model = model._replace(params=state.params)
-    task = _task(model, dataset, settings)
-    if not saved:
-        _prepare(folder, options.overwrite)
-    progress.message(
-        f"{len(dataset.train):,} pairs to train on, {len(dataset.held_out):,} held out; "
-        f"{parameters.count(state.params):,} parameters; run folder: {folder}"
+    state = training.run(
+        "train",
+        folder,
+        model.params,
+        settings,
+        _task(model, dataset, settings),
+        saved,
+        options.overwrite,
+        f"{len(dataset.train):,} pairs to train on, {len(dataset.held_out):,} held out",
     )
-    if not train(state, task, settings, folder, progress):
-        print(f"stopped after step {state.step:,}; go on with:")
-        print(f"  numpy-transformer train --resume {shlex.quote(str(folder))}")
+    if state is None:
         return 130
     _summary(folder, dataset, state.seconds)
     return 0
@@ -131,21 +89,19 @@ def _new(options):
     dataset = datasets.from_options(options)
     name = dataset.description.get("task") or Path(options.data).stem
     folder = Path(options.run or Path("runs") / name)
-    given = {f.name: getattr(options, f.name, None) for f in fields(Settings)}
-    settings = Settings(**TRAINING | {k: v for k, v in given.items() if v is not None})
+    settings = Settings(**TRAINING | training.given(options, Settings))
     source = Vocabulary.build((s for s, _ in dataset.train), dataset.source_unit)
     target = Vocabulary.build((t for _, t in dataset.train), dataset.target_unit)
     config = _config(options, dataset, source, target)
     rng = np.random.default_rng([settings.seed, 0])
     model = runs.Model(encoder_decoder.init(rng, config), config, source, target)
-    _check_folder(folder, options.overwrite)
+    training.check_folder(folder, options.overwrite)
     return folder, dataset, model, settings, None
 
 
 def _config(options, dataset, source, target) -> Config:
     """The settings of the model, checked against the data."""
-    given = {f.name: getattr(options, f.name, None) for f in fields(Config)}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = training.given(options, Config)
     longest = max(
         max(len(source.split(s)), len(target.split(t)) + 2)
         for s, t in dataset.train + dataset.held_out
@@ -164,56 +120,12 @@ def _config(options, dataset, source, target) -> Config:
     return Config(**MODEL | given)
 
 
-def _check_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something, unless that is a run to be overwritten."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / checkpoint.INDEX).exists():
-        raise ValueError(f"{folder} exists and is not a run; choose another folder with --run")
-    if not overwrite:
-        raise ValueError(
-            f"{folder} holds a run already. Go on with it (--resume {shlex.quote(str(folder))}), "
-            "replace it (--overwrite) or choose another folder (--run FOLDER)."
-        )
-
-
-def _prepare(folder: Path, overwrite: bool) -> None:
-    """The folder of a new run; called last, when nothing else can be refused any more."""
-    if overwrite:
-        checkpoint.remove(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-
-
 def _resumed(options):
     """A run that goes on: all its settings are in the checkpoint."""
-    flags = {field: flag for flag, _, field, _ in MODEL_OPTIONS + TRAINING_OPTIONS}
-    others = {
-        name
-        for name, value in vars(options).items()
-        if name not in ("resume", "run_command") and value != _defaults().get(name)
-    }
-    if others:
-        raise ValueError(
-            "--resume takes all settings from the run; leave out "
-            + ", ".join(sorted(flags.get(name, name) for name in others))
-        )
-    folder = Path(options.resume)
-    saved = checkpoint.load(folder, "last")
-    try:
-        if saved.settings["format"] != FORMAT:
-            raise TypeError(f"format {saved.settings['format']!r}, this version knows {FORMAT}")
-        dataset = datasets.load(saved.settings["data"])
-        settings = Settings(**saved.settings["training"])
-    except (KeyError, TypeError) as error:
-        raise checkpoint.CheckpointError(f"{folder}: settings.json is damaged: {error}") from error
-    return folder, dataset, runs.model_of(saved), settings, saved
-
-
-def _defaults() -> dict:
-    """The values of all options where none is given."""
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    return vars(parser.parse_args([]))
+    flags = MODEL_OPTIONS + TRAINING_OPTIONS
+    folder, saved, settings = training.resumed(options, add_options, flags)
+    model = runs.model_of(saved)
+    return folder, datasets.load(saved.settings["data"]), model, settings, saved
 
 
 def _task(model: runs.Model, dataset: datasets.Dataset, settings: Settings) -> Task:
@@ -238,7 +150,7 @@ def _task(model: runs.Model, dataset: datasets.Dataset, settings: Settings) -> T
         return (-a["exact_match"], a["loss_per_token"]) < (-b["exact_match"], b["loss_per_token"])
 
     describe = {
-        "format": FORMAT,
+        "format": training.FORMAT,
         "model": asdict(model.config),
         "training": asdict(settings),
         "data": dataset.description,

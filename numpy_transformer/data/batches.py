@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from numpy_transformer.data.vocabulary import pad
+from numpy_transformer.data.vocabulary import PAD, pad
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,10 @@ class Batches:
         """One batch: ``source (B, S)`` and ``target (B, T)``, padded."""
         rows = self.plan(epoch)[index]
         return pad([self.sources[i] for i in rows]), pad([self.targets[i] for i in rows])
+
+    def tokens(self, batch: tuple[np.ndarray, ...]) -> int:
+        """How many tokens a batch has; padding is none."""
+        return sum(int(np.count_nonzero(ids != PAD)) for ids in batch)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Which pairs stand in which batch, in the order of training."""

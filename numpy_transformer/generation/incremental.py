@@ -1,8 +1,8 @@
-"""Decoding one token at a time, with keys and values kept.
+"""Decoding of an encoder-decoder one token at a time, with keys and values kept.
 
-The keys and values of earlier tokens do not change when a token is added, as no token sees a later
-one. So each step computes the query, key and value of the new token only, and attends to what is
-kept. The result equals the last row of the full pass, to rounding (a test shows it).
+Each step computes the query, key and value of the new token only, and attends to what is kept
+(``cached_attention.py``). The result equals the last row of the full pass, to rounding (a test
+shows it).
 
 ``start`` encodes the sources; ``step`` takes one more token for each row and returns the logits for
 the next; ``select`` keeps some of the rows. A state is never changed: each call returns a new one.
@@ -15,19 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_transformer.generation.cached_attention import KeysValues, attend, keys_values
 from numpy_transformer.layers import feed_forward, residual
-from numpy_transformer.layers.multi_head_attention import merge_heads, split_heads
 from numpy_transformer.models import encoder_decoder
 from numpy_transformer.models.encoder_decoder import Config
-from numpy_transformer.ops import attention, embedding, layer_norm, linear
+from numpy_transformer.ops import embedding, layer_norm, linear
 from numpy_transformer.parameters import Tree
-
-
-class KeysValues(NamedTuple):
-    """What one attention of one layer keeps."""
-
-    key: np.ndarray  # (B, H, T, K)
-    value: np.ndarray  # (B, H, T, K)
 
 
 class State(NamedTuple):
@@ -49,7 +42,7 @@ def start(source: np.ndarray, params: Tree, config: Config) -> State:
         0,
         memory_mask,
         tuple(KeysValues(none, none) for _ in layers),
-        tuple(_keys_values(memory, layer["cross_attention"], config.h) for layer in layers),
+        tuple(keys_values(memory, layer["cross_attention"], config.h) for layer in layers),
     )
 
 
@@ -70,8 +63,8 @@ def step(
     for layer, past, crossed in zip(
         _layers(params), state.self_attention, state.cross_attention
     ):
-        x, keys_values = _layer(x, layer, past, crossed, state.memory_mask, config)
-        grown.append(keys_values)
+        x, kept = _layer(x, layer, past, crossed, state.memory_mask, config)
+        grown.append(kept)
     if "norm" in params["decoder"]:
         x, _ = layer_norm.forward(x, **params["decoder"]["norm"], eps=config.norm_eps)
     logits, _ = linear.forward(x[:, 0], encoder_decoder.output_weight(params))  # (B, V)
@@ -104,12 +97,12 @@ def _layer(x, params, past, crossed, memory_mask, config):
     """
 
     def self_attention(h):
-        new = _keys_values(h, params["self_attention"], config.h)  # (B, H, 1, K)
+        new = keys_values(h, params["self_attention"], config.h)  # (B, H, 1, K)
         kept = KeysValues(*(np.concatenate(pair, axis=2) for pair in zip(past, new)))
-        return _attend(h, kept, params["self_attention"], None), kept
+        return attend(h, kept, params["self_attention"]), kept
 
     def cross_attention(h):
-        return _attend(h, crossed, params["cross_attention"], memory_mask), None
+        return attend(h, crossed, params["cross_attention"], memory_mask), None
 
     def transform(h):
         return feed_forward.forward(h, params["feed_forward"], config.activation)
@@ -120,15 +113,3 @@ def _layer(x, params, past, crossed, memory_mask, config):
     x, _ = residual.forward(x, transform, params["feed_forward_norm"], *around)
     return x, cache.sublayer
 
-
-def _keys_values(x, params, heads) -> KeysValues:
-    key, _ = linear.forward(x, **params["key"])  # (B, T, D)
-    value, _ = linear.forward(x, **params["value"])
-    return KeysValues(split_heads(key, heads), split_heads(value, heads))  # (B, H, T, K)
-
-
-def _attend(x, keys_values, params, mask):
-    query, _ = linear.forward(x, **params["query"])  # (B, 1, D)
-    heads = keys_values.key.shape[1]
-    y, _ = attention.forward(split_heads(query, heads), *keys_values, mask)  # (B, H, 1, K)
-    return linear.forward(merge_heads(y), **params["output"])[0]  # (B, 1, D)

@@ -32,6 +32,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_transformer.ops import sums
+from numpy_transformer.ops.blocks import blocks
 
 
 class Cache(NamedTuple):
@@ -112,10 +113,9 @@ def backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
     return drows.reshape(logits.shape)
 
 
-def _parts(rows: np.ndarray, entries: int = 2**17) -> Iterator[slice]:
-    """Blocks of rows that fit the processor's cache, so that a block is fetched only once."""
-    step = max(1, entries // max(rows.shape[1], 1))
-    return (slice(start, start + step) for start in range(0, len(rows), step))
+def _parts(rows: np.ndarray) -> Iterator[slice]:
+    """Blocks of rows that fit the processor's cache."""
+    return blocks(len(rows), max(1, 2**17 // max(rows.shape[1], 1)))
 
 
 def _check(logits, targets, label_smoothing) -> None:

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_transformer.ops.blocks import blocks
 from numpy_transformer.ops.erf import erf
 
 _ROOT = math.sqrt(2 / math.pi)
@@ -50,23 +51,54 @@ def forward(x: np.ndarray, approximate: str = "none") -> tuple[np.ndarray, Cache
     >>> backward(np.ones(3), cache).round(4)
     array([-0.0833,  0.5   ,  1.0852])
     """
-    shape, x = x.shape, np.atleast_1d(x)  # of a 0-d float32, NumPy 1.26 would make a float64
-    if approximate == "none":
-        probability = erf(x * math.sqrt(0.5))
-    elif approximate == "tanh":
-        probability = np.tanh(_ROOT * (x + _CUBIC * (x * x * x)))  # x**3 is over 20 times slower
-    else:
+    if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'")
-    probability = 0.5 * (1 + probability)
-    return (x * probability).reshape(shape), Cache(x, probability, approximate)
+    flat = x.reshape(-1)  # (N,)
+    probability, y = np.empty_like(flat), np.empty_like(flat)
+    for part in blocks(flat.size):
+        _probability(flat[part], approximate, out=probability[part])
+        np.multiply(flat[part], probability[part], out=y[part])
+    shape = x.shape or (1,)
+    cache = Cache(flat.reshape(shape), probability.reshape(shape), approximate)
+    return y.reshape(x.shape), cache
 
 
 def backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     """Return ``dx``."""
-    x, probability = cache.x, cache.probability
-    if cache.approximate == "none":
-        density = np.exp(-0.5 * (x * x)) * math.sqrt(0.5 / math.pi)
+    x, probability, dy_flat = (array.reshape(-1) for array in (cache.x, cache.probability, dy))
+    dx = np.empty_like(dy_flat)  # (N,)
+    for part in blocks(dx.size):
+        slope = _density(x[part], probability[part], cache.approximate)  # P'(x)
+        slope *= x[part]
+        slope += probability[part]
+        np.multiply(dy_flat[part], slope, out=dx[part])
+    return dx.reshape(dy.shape)
+
+
+def _probability(x: np.ndarray, approximate: str, out: np.ndarray) -> None:
+    """Put ``P(x)`` into ``out``."""
+    if approximate == "none":
+        out[...] = erf(x * math.sqrt(0.5))
     else:
-        du = _ROOT * (1 + 3 * _CUBIC * (x * x))
-        density = 2 * probability * (1 - probability) * du
-    return (dy * (probability + x * density)).reshape(dy.shape)
+        np.multiply(x, x, out=out)  # x**3 is over 20 times slower
+        out *= _ROOT * _CUBIC
+        out += _ROOT
+        out *= x  # u
+        np.tanh(out, out=out)
+    out += 1
+    out *= 0.5
+
+
+def _density(x: np.ndarray, probability: np.ndarray, approximate: str) -> np.ndarray:
+    """``P'(x)``, a new array."""
+    density = x * x
+    if approximate == "none":
+        density *= -0.5
+        np.exp(density, out=density)
+        density *= math.sqrt(0.5 / math.pi)
+    else:
+        density *= 2 * 3 * _CUBIC * _ROOT
+        density += 2 * _ROOT  # 2 u'
+        density *= probability
+        density *= 1 - probability
+    return density

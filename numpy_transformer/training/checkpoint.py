@@ -10,7 +10,7 @@ A run is a folder::
         optimizer.npz                  Adam's two vectors
         state.json                     step, position in the data, random state, best result so far
         settings.json                  the settings of the model, the training and the data
-        source_vocabulary.json, target_vocabulary.json
+        source_vocabulary.json, target_vocabulary.json; of a language model: text_vocabulary.json
 
 A checkpoint is written into a folder beside and then renamed; only then ``checkpoints.json`` is
 replaced, in one step, and what it no longer names is removed. So whenever a run is killed, what
@@ -32,6 +32,7 @@ from numpy_transformer.training import files
 
 INDEX = "checkpoints.json"
 METRICS = "metrics.jsonl"
+VOCABULARY = "_vocabulary.json"  # after the name of what it is the vocabulary of
 
 
 class CheckpointError(ValueError):
@@ -45,7 +46,7 @@ class Checkpoint(NamedTuple):
     optimizer: dict[str, np.ndarray]
     state: dict[str, Any]
     settings: dict[str, Any]
-    vocabularies: dict[str, Any]  # "source" and "target"
+    vocabularies: dict[str, Any]  # "source" and "target", or "text"
 
 
 def save(run: Path, checkpoint: Checkpoint, best: bool) -> None:
@@ -61,7 +62,7 @@ def save(run: Path, checkpoint: Checkpoint, best: bool) -> None:
         files.write_arrays(beside / "optimizer.npz", checkpoint.optimizer)
         files.write_json(beside / "settings.json", checkpoint.settings)
         for side, vocabulary in checkpoint.vocabularies.items():
-            files.write_json(beside / f"{side}_vocabulary.json", vocabulary)
+            files.write_json(beside / f"{side}{VOCABULARY}", vocabulary)
         files.write_json(beside / "state.json", checkpoint.state)
         os.replace(beside, run / name)
     index |= {"last": name} | ({"best": name} if best or "best" not in index else {})
@@ -100,8 +101,8 @@ def load(run: Path, which: str, optimizer: bool = True) -> Checkpoint:
             files.read_json(folder / "state.json"),
             files.read_json(folder / "settings.json"),
             {
-                side: files.read_json(folder / f"{side}_vocabulary.json")
-                for side in ("source", "target")
+                path.name.removesuffix(VOCABULARY): files.read_json(path)
+                for path in sorted(folder.glob("*" + VOCABULARY))
             },
         )
     except ValueError as error:

@@ -28,9 +28,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_transformer import parameters
+from numpy_transformer.ops.blocks import blocks
 from numpy_transformer.parameters import Tree
-
-_PART = 2**15  # entries that are updated together: few enough to stay in the processor's cache
 
 
 class Adam:
@@ -76,8 +75,7 @@ class Adam:
         if self.weight_decay:
             for part in self.decayed:
                 weights[part] *= 1 - lr * self.weight_decay
-        for start in range(0, weights.size, _PART):
-            part = slice(start, start + _PART)
+        for part in blocks(weights.size):
             g, m, v = gradient[part], self.m[part], self.v[part]
             m *= beta1
             m += (1 - beta1) * g

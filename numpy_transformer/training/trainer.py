@@ -120,11 +120,12 @@ class Task:
 
     loss: ModuleType  # forward(*batch, params, config, rng), backward(dloss, cache)
     config: Any  # the settings of the model
-    batches: Any  # count(epoch) batches in an epoch, at(epoch, index) one of them
+    batches: Any  # count(epoch) batches in an epoch, at(epoch, index) one, tokens(batch) in it
     evaluate: Callable[[Tree], dict[str, float]]  # of the held-out part
     better: Callable[[dict, dict], bool]  # whether the first evaluation beats the second
     describe: dict[str, Any]  # all settings, kept in the checkpoint
     vocabularies: dict[str, Any]  # kept in the checkpoint
+    sample: Callable[[Tree], str] = lambda params: ""  # shown at each evaluation
 
 
 def train(state: State, task: Task, settings: Settings, run: Path, progress: Progress) -> bool:
@@ -136,7 +137,7 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
     """
     schedule = schedules.make(settings.schedule, settings.lr, settings.warmup, settings.steps)
     gradient = np.empty_like(state.weights)
-    meter = _Meter(state, settings.steps, task.config.pad_id)
+    meter = _Meter(state, settings.steps)
 
     def save(best: bool) -> None:
         state.seconds = meter.seconds()
@@ -150,7 +151,7 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
             batch = _next_batch(state, task.batches)
             lr = schedule(state.step + 1)
             loss, norm = _step(state, task, batch, gradient, lr, settings.clip)
-            meter.add(loss, batch)
+            meter.add(loss, task.batches.tokens(batch))
             last = state.step == settings.steps
             evaluating = last or state.step % settings.evaluate_every == 0
             if evaluating or state.step % LOG_EVERY == 0:
@@ -166,6 +167,8 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
                 parts = "  ".join(f"{name.replace('_', ' ')} {v:.4f}" for name, v in result.items())
                 mark = "  (best)" if best else ""
                 progress.message(f"step {state.step:,}: held out: {parts}{mark}")
+                if sample := task.sample(state.params):
+                    progress.message(sample)
                 save(best)
                 meter.restart()
             if interrupted() and not last:
@@ -188,8 +191,8 @@ def _evaluate(state: State, task: Task) -> dict[str, float]:
 class _Meter:
     """Time, speed and mean loss."""
 
-    def __init__(self, state: State, steps: int, pad_id: int) -> None:
-        self.first_step, self.steps, self.pad_id = state.step, steps, pad_id
+    def __init__(self, state: State, steps: int) -> None:
+        self.first_step, self.steps = state.step, steps
         self.seconds_before = state.seconds
         self.start = time.monotonic()
         self.losses: list[float] = []  # since the last reading
@@ -199,10 +202,10 @@ class _Meter:
         """Begin to measure the speed anew, so that an evaluation does not count."""
         self.since, self.tokens = time.monotonic(), 0
 
-    def add(self, loss: float, batch: tuple[np.ndarray, ...]) -> None:
-        """Count a step; padding is no token."""
+    def add(self, loss: float, tokens: int) -> None:
+        """Count a step, and the tokens in its batch."""
         self.losses.append(loss)
-        self.tokens += sum(int(np.count_nonzero(ids != self.pad_id)) for ids in batch)
+        self.tokens += tokens
 
     def seconds(self) -> float:
         """Of training, evaluation and earlier sessions included."""

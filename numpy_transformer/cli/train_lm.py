@@ -1,0 +1,248 @@
+"""Train a language model: on any text, or on the documentation that comes with Python.
+
+  numpy-transformer train-lm                           Python's documentation; a small model
+  numpy-transformer train-lm --text book.txt           your own text, in UTF-8
+  numpy-transformer train-lm --text book.txt --tokenizer characters --preset char
+  numpy-transformer train-lm --resume runs/book        go on where a run was stopped
+
+The end of the text is held out. At each evaluation the loss on all of it is shown, in nats a token
+and in bits a byte, the perplexity, and a sample of what the model writes. Everything is written
+into the folder of the run. Ctrl-C saves and says how to go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import shlex
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_transformer.cli import training
+from numpy_transformer.cli.training import Option
+from numpy_transformer.data import text as text_module
+from numpy_transformer.data.tokenizers import ByteLevelBPE, Characters, Tokenizer
+from numpy_transformer.data.tokenizers.byte_level_bpe import END_OF_TEXT
+from numpy_transformer.data.windows import Windows, consecutive
+from numpy_transformer.models import causal_lm, causal_lm_loss
+from numpy_transformer.models.causal_lm import Config
+from numpy_transformer.pipelines import language_model
+from numpy_transformer.pipelines.language_model import LanguageModel
+from numpy_transformer.pipelines.text_generation import TextGeneration
+from numpy_transformer.training import checkpoint
+from numpy_transformer.training.progress import duration
+from numpy_transformer.training.trainer import Settings, Task
+
+# What --preset and the options leave open: what the model in the package was trained with.
+MODEL = {"N": 4, "d_model": 128, "d_ff": 512, "h": 4, "max_length": 128, "P_drop": 0.1}
+TRAINING = {"steps": 3000, "lr": 2e-3, "evaluate_every": 500, "weight_decay": 0.1}
+BATCH_SIZE = 16
+VOCABULARY = 1024  # tokens of a new byte-level BPE
+HELD_OUT = 0.1  # share of the text
+SAMPLE = 60  # tokens that the model writes at each evaluation
+EVALUATED = 8192  # tokens that are evaluated at once, at most
+
+MODEL_OPTIONS = [
+    Option("--N", int, "N", "layers"),
+    *training.LAYER_OPTIONS,
+    Option("--context", int, "max_length", "tokens that the model can look at"),
+]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of this command."""
+    training.add_run_options(parser, "the name of the file, or pydoc")
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--text", metavar="FILE", help="what to read, in UTF-8 (default: Python's documentation)"
+    )
+    group.add_argument(
+        "--held-out",
+        type=float,
+        metavar="SHARE",
+        help=f"the share of the text, at its end, to judge the model by ({HELD_OUT})",
+    )
+    group.add_argument(
+        "--tokenizer",
+        metavar="NAME",
+        help="'characters', 'bpe' (byte-level BPE, learned from the text) or a folder with "
+        "GPT-2's vocab.json and merges.txt (default: bpe)",
+    )
+    group.add_argument(
+        "--vocab-size", type=int, metavar="N", help=f"tokens of a new byte-level BPE ({VOCABULARY})"
+    )
+
+    group = parser.add_argument_group("model")
+    text = f"one of {', '.join(causal_lm.PRESETS)}; the options below override it"
+    group.add_argument("--preset", metavar="NAME", help=text)
+    defaults = {field.name: field.default for field in fields(Config)} | MODEL
+    training.add_options(group, MODEL_OPTIONS, defaults)
+    for flag, field, text in (
+        ("--tie-output", "tie_output", "the output shares the embeddings"),
+        ("--output-bias", "output_bias", "the output has a bias"),
+        ("--attention-bias", "attention_bias", "query, key and value have biases"),
+    ):
+        yes_no = "yes" if defaults[field] else "no"
+        group.add_argument(
+            flag, dest=field, action=argparse.BooleanOptionalAction, help=f"{text} ({yes_no})"
+        )
+
+    group = parser.add_argument_group("training")
+    defaults = {field.name: field.default for field in fields(Settings)} | TRAINING
+    training.add_options(group, training.TRAINING_OPTIONS, defaults)
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help=f"windows in a batch ({BATCH_SIZE})"
+    )
+
+
+class Dataset(NamedTuple):
+    """A text, cut in two, and how to get the same one again."""
+
+    train: str
+    held_out: str
+    description: dict[str, Any]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, and say how it went."""
+    folder, dataset, model, settings, saved = _resumed(options) if options.resume else _new(options)
+    ids = model.tokenizer.encode(dataset.train)
+    task = _task(model, ids, dataset, settings)
+    data = (
+        f"{len(ids):,} tokens to train on ({len(dataset.train):,} characters, "
+        f"{len(model.tokenizer):,} different tokens), {len(dataset.held_out):,} characters held out"
+    )
+    state = training.run(
+        "train-lm", folder, model.params, settings, task, saved, options.overwrite, data
+    )
+    if state is None:
+        return 130
+    best = state.best
+    name = shlex.quote(str(folder))
+    print(f"\ntrained in {duration(state.seconds)}; the best checkpoint, on what was held out:")
+    print(f"  loss        {best['loss_per_token']:8.4f} nats a token")
+    print(f"              {best['bits_per_byte']:8.4f} bits a byte")
+    print(f"  perplexity  {best['perplexity']:8.2f}")
+    print("\nLet it write:")
+    print(f"  numpy-transformer generate --run {name} --prompt {shlex.quote(_beginning(dataset))}")
+    print("Give it away, as Hugging Face's transformers read it:")
+    print(f"  numpy-transformer export --run {name} --to FOLDER")
+    return 0
+
+
+def _new(options):
+    """A new run: its folder, text, model and settings."""
+    options.seed = options.seed or 0
+    if options.seed < 0:
+        raise ValueError(f"--seed is {options.seed}, expected at least 0")
+    folder = Path(options.run or Path("runs") / (Path(options.text).stem if options.text else "pydoc"))
+    training.check_folder(folder, options.overwrite)
+    given = training.given(options, Config)
+    chosen = causal_lm.preset(options.preset, vocab=1, **given) if options.preset else Config(
+        **MODEL | given | {"vocab": 1}
+    )
+    batch_size = BATCH_SIZE if options.batch_size is None else options.batch_size
+    if batch_size < 1:
+        raise ValueError(f"--batch-size is {batch_size}, expected at least 1")
+    tokens = batch_size * chosen.max_length
+    settings = Settings(**TRAINING | training.given(options, Settings) | {"batch_tokens": tokens})
+    dataset, tokenizer = _data(options)
+    config = Config(**asdict(chosen) | {"vocab": len(tokenizer)})
+    params = causal_lm.init(np.random.default_rng([settings.seed, 0]), config)
+    return folder, dataset, LanguageModel(params, config, tokenizer), settings, None
+
+
+def _resumed(options):
+    """A run that goes on: all its settings are in the checkpoint."""
+    flags = MODEL_OPTIONS + training.TRAINING_OPTIONS
+    folder, saved, settings = training.resumed(options, add_options, flags)
+    model = language_model.model_of(saved)
+    return folder, _load(saved.settings["data"]), model, settings, saved
+
+
+def _data(options) -> tuple[Dataset, Tokenizer]:
+    """The text that the options ask for, and a tokenizer for it."""
+    kind = options.tokenizer or "bpe"
+    if options.vocab_size is not None and kind != "bpe":
+        raise ValueError(f"--vocab-size goes with --tokenizer bpe, not with {kind}")
+    share = HELD_OUT if options.held_out is None else options.held_out
+    description = {"text": options.text and str(Path(options.text).resolve()), "held_out": share}
+    # Texts of the documentation stand apart by what the tokenizer has for it.
+    description["separator"] = "\n\n" if kind == "characters" else END_OF_TEXT
+    dataset = _load(description)
+    if kind == "characters":
+        return dataset, Characters.build(dataset.train + dataset.held_out)
+    if kind == "bpe":
+        size = VOCABULARY if options.vocab_size is None else options.vocab_size
+        return dataset, ByteLevelBPE.train(dataset.train, size)
+    return dataset, ByteLevelBPE.read(Path(kind))
+
+
+def _load(description: dict[str, Any]) -> Dataset:
+    """The text that a description stands for; ``ValueError`` where it is not the same any more."""
+    if description["text"]:
+        text = text_module.read_text(description["text"])
+    else:
+        text = description["separator"].join(text_module.documentation())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if description.setdefault("sha256", digest) != digest:
+        raise ValueError(
+            f"{description['text'] or 'the documentation of this Python'} is not the text that "
+            "the run was started with. Put the old file back or use the same version of Python, "
+            "or train anew in another folder."
+        )
+    return Dataset(*text_module.hold_out(text, description["held_out"]), description)
+
+
+def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Settings) -> Task:
+    config = model.config
+    length, rows = config.max_length, settings.batch_tokens // config.max_length
+    held_out = model.tokenizer.encode(dataset.held_out)
+    if len(held_out) < 2:
+        raise ValueError("what is held out is a single token; hold out more, with --held-out")
+    size = len(dataset.held_out.encode())  # bytes
+
+    def evaluate(params):
+        nats = count = 0.0
+        for batch in consecutive(held_out, length, max(1, EVALUATED // length)):
+            loss, _ = causal_lm_loss.forward(batch, params, config)
+            nats, count = nats + float(loss) * batch[:, 1:].size, count + batch[:, 1:].size
+        return {
+            "loss_per_token": nats / count,
+            "bits_per_byte": nats / math.log(2) / size,
+            "perplexity": math.exp(min(nats / count, 700)),
+        }
+
+    describe = {
+        "format": training.FORMAT,
+        "kind": language_model.KIND,
+        "model": asdict(config),
+        "training": asdict(settings),
+        "data": dataset.description,
+    }
+    return Task(
+        causal_lm_loss,
+        config,
+        Windows(ids, length, rows, settings.seed),
+        evaluate,
+        lambda a, b: a["loss_per_token"] < b["loss_per_token"],
+        describe,
+        {"text": model.tokenizer.to_json()},
+        lambda params: _sample(model._replace(params=params), dataset),
+    )
+
+
+def _beginning(dataset: Dataset) -> str:
+    """The first line of what was held out, or as much of it as fits into a line."""
+    return next((line for line in dataset.held_out.split("\n")[1:] if line.strip()), "\n")[:40]
+
+
+def _sample(model: LanguageModel, dataset: Dataset) -> str:
+    """What the model writes below a heading of what was held out; the same draws each time."""
+    settings = {"max_new_tokens": SAMPLE, "temperature": 0.8, "seed": 0}
+    (sample,) = TextGeneration(model)(_beginning(dataset), **settings)
+    return "\n".join("  | " + line for line in sample["generated_text"].split("\n"))
