@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from numpy_transformer.cli import evaluate, gradcheck, main, predict, train
+from numpy_transformer.cli import (
+    evaluate,
+    export,
+    generate,
+    gradcheck,
+    main,
+    predict,
+    train,
+    train_lm,
+)
 from numpy_transformer.data.dates import FORMATS
 from numpy_transformer.gradcheck.bugs import BUGS
 
@@ -28,6 +37,7 @@ def test_the_examples_run(capsys):
     output = capsys.readouterr().out
     assert "('normed', 'rstd', 'weight')" in output
     assert re.search(r"dweight +4 .* right\n", output)
+    assert re.search(r"^The return statement.+", output, re.MULTILINE)
     assert re.search(r"dx +3 .* kink\n", output)
     assert names["parameters"].find(names["dparams"], names["name"] + ".weight").shape == (64, 64)
 
@@ -41,7 +51,10 @@ def test_the_files_that_it_names_exist():
         assert any((place / name).exists() for place in places), name
 
 
-COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "gradcheck": gradcheck}
+COMMANDS = {
+    module.__name__.rpartition(".")[2].replace("_", "-"): module
+    for module in (train, predict, evaluate, train_lm, generate, export, gradcheck)
+}
 
 
 def commands():
