@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_transformer.ops import sums
+from numpy_transformer.ops.products import few_rows
 
 
 class Cache(NamedTuple):
@@ -61,7 +62,7 @@ def forward(
         )
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ValueError(f"linear: bias is {bias.shape}, expected {weight.shape[1:]} (out,)")
-    y = _rows(x) @ weight  # (N, out)
+    y = few_rows(_rows(x), weight)  # (N, out)
     if bias is not None:
         # In place, unless the bias has a dtype of its own (complex, for a complex step).
         y = np.add(y, bias, out=y if y.dtype == bias.dtype else None)
