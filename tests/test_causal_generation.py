@@ -214,6 +214,7 @@ def test_lengths():
     assert count == [2, 4]
     count = [len(t) for t in generate(prompts, params, config, max_new_tokens=5)]
     assert count == [5, 5]
+    assert [len(t) for t in generate(prompts, params, config)] == [256, 256]
 
 
 @pytest.mark.parametrize("changes, least", [({"min_new_tokens": 6}, 6), ({"min_length": 6}, 4)])
@@ -263,6 +264,7 @@ def test_what_just_fits_is_not_refused():
         ({"top_p": 0.0}, "top_p is 0.0, expected above 0 and at most 1"),
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"repetition_penalty": 0}, "repetition_penalty is 0, expected above 0"),
+        ({"max_length": 9, "max_new_tokens": 3}, "max_new_tokens is 3 and max_length 9; give one"),
         ({"overflow": "wrap"}, r"overflow is 'wrap', expected one of \('slide', 'refuse'\)"),
     ],
 )

@@ -14,12 +14,12 @@ import argparse
 import sys
 from dataclasses import fields
 
-from numpy_transformer.generation.continuation import OVERFLOWS, Settings
+from numpy_transformer.generation.continuation import MOST, OVERFLOWS, Settings
 from numpy_transformer.pipelines import pipeline
 
 # Flag, type, setting, help.
 SETTINGS = [
-    ("--max-new-tokens", int, "max_new_tokens", "the most tokens to add"),
+    ("--max-new-tokens", int, "max_new_tokens", f"the most tokens to add ({MOST})"),
     ("--max-length", int, "max_length", "the most tokens in all, instead"),
     ("--min-new-tokens", int, "min_new_tokens", "not to end before so many are added"),
     ("--min-length", int, "min_length", "not to end before there are so many in all"),

@@ -38,13 +38,13 @@ from numpy_transformer.training.progress import duration
 from numpy_transformer.training.trainer import Settings, Task
 
 # What --preset and the options leave open: what the model in the package was trained with.
-MODEL = {"N": 4, "d_model": 128, "d_ff": 512, "h": 4, "max_length": 128, "P_drop": 0.1}
+MODEL = {"N": 4, "d_model": 128, "d_ff": 512, "h": 4, "max_length": 128, "P_drop": 0.2}
 TRAINING = {"steps": 3000, "lr": 2e-3, "evaluate_every": 500, "weight_decay": 0.1}
 BATCH_SIZE = 16
 VOCABULARY = 1024  # tokens of a new byte-level BPE
 HELD_OUT = 0.1  # share of the text
 SAMPLE = 60  # tokens that the model writes at each evaluation
-EVALUATED = 8192  # tokens that are evaluated at once, at most
+EVALUATED = 2**24  # logits that are computed at once when the model is judged
 
 MODEL_OPTIONS = [
     Option("--N", int, "N", "layers"),
@@ -208,7 +208,7 @@ def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Sett
 
     def evaluate(params):
         nats = count = 0.0
-        for batch in consecutive(held_out, length, max(1, EVALUATED // length)):
+        for batch in consecutive(held_out, length, max(1, EVALUATED // (length * config.vocab))):
             loss, _ = causal_lm_loss.forward(batch, params, config)
             nats, count = nats + float(loss) * batch[:, 1:].size, count + batch[:, 1:].size
         return {

@@ -22,6 +22,7 @@ from numpy_transformer.models.causal_lm import Config
 from numpy_transformer.parameters import Tree
 
 OVERFLOWS = ("slide", "refuse")
+MOST = 256  # tokens to add, where nothing is said of it
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Settings:
     ValueError: temperature is 0.0, expected above 0; for the likeliest token give do_sample=False
     """
 
-    max_new_tokens: int = 256  # the most tokens to add
-    max_length: int | None = None  # the most tokens in all; takes the place of max_new_tokens
+    max_new_tokens: int | None = None  # the most tokens to add; 256 where neither is given
+    max_length: int | None = None  # the most tokens in all, instead
     min_new_tokens: int = 0  # before that many, the end of the text is not chosen
     min_length: int = 0  # the same, with the prompt
     do_sample: bool = True  # draw at random; otherwise greedy: always the likeliest token
@@ -58,10 +59,15 @@ class Settings:
             ("top_k", 0),
         ):
             value = getattr(self, name)
-            if value is None and name == "max_length":
+            if value is None and name in ("max_new_tokens", "max_length"):
                 continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} is {value!r}, expected a whole number, at least {least}")
+        if self.max_new_tokens is not None and self.max_length is not None:
+            raise ValueError(
+                f"max_new_tokens is {self.max_new_tokens} and max_length {self.max_length}; "
+                "give one of them"
+            )
         if not 0 < self.temperature < np.inf:
             raise ValueError(
                 f"temperature is {self.temperature}, expected above 0; "
@@ -76,7 +82,9 @@ class Settings:
 
     def longest(self, prompt: int) -> int:
         """The most tokens that a text may have, of which so many are the prompt."""
-        return prompt + self.max_new_tokens if self.max_length is None else self.max_length
+        if self.max_length is not None:
+            return self.max_length
+        return prompt + (MOST if self.max_new_tokens is None else self.max_new_tokens)
 
     def shortest(self, prompt: int) -> int:
         """The least tokens that a text may have, of which so many are the prompt."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from numpy_transformer.generation import continuation
 from numpy_transformer.pipelines.language_model import LanguageModel
+
+
+KNOWN = {field.name for field in fields(continuation.Settings)}
 
 
 class TextGeneration:
@@ -86,6 +90,13 @@ class TextGeneration:
         Everything is checked at once, before the first piece is asked for.
         """
         params, config, tokenizer = self.model
+        unknown = sorted(settings.keys() - KNOWN)
+        if unknown:
+            raise TypeError(
+                f"text generation takes no argument {unknown[0]!r}; it takes "
+                f"{', '.join(sorted(KNOWN))}, num_return_sequences, return_full_text, "
+                "stop_strings, seed"
+            )
         stops = [stop_strings] if isinstance(stop_strings, str) else list(stop_strings)
         if not all(stops):
             raise ValueError("a stop string is empty, and would stop at once")

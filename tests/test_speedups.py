@@ -1,0 +1,82 @@
+"""What is there for speed alone equals the plain way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpy_transformer.ops import gelu, linear, products
+from numpy_transformer.ops.blocks import blocks
+
+
+@settings(max_examples=100, deadline=None)
+@given(length=st.integers(0, 200), size=st.integers(1, 50))
+def test_blocks_cover_everything_once_and_in_order(length, size):
+    numbers = np.arange(length)
+    parts = [numbers[part] for part in blocks(length, size)]
+    assert all(1 <= len(part) <= size for part in parts)
+    assert np.concatenate([*parts, numbers[:0]]).tolist() == numbers.tolist()
+
+
+LAYOUTS = {
+    "rows": lambda weight: np.ascontiguousarray(weight),
+    "columns": lambda weight: np.asfortranarray(weight),
+    "a part of a wider matrix": lambda weight: np.tile(weight, 3)[:, weight.shape[1] : -weight.shape[1]],
+    "backwards": lambda weight: np.ascontiguousarray(weight[::-1])[::-1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("rows", [1, 2, 8, 17])
+@pytest.mark.parametrize("shape", [(1000, 701), (37, 30011), (1, 200_001), (200_001, 1)])
+def test_a_few_rows_times_a_large_matrix(layout, rows, shape):
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((rows, shape[0])), rng.standard_normal(shape)
+    y = products.few_rows(x, LAYOUTS[layout](weight))
+    assert y.shape == (rows, shape[1]) and y.dtype == np.float64
+    np.testing.assert_allclose(y, x @ weight, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_it_is_taken_in_parts(order, monkeypatch):
+    """Otherwise the test above would compare the plain way with itself."""
+    sizes = []
+    matmul = np.matmul
+
+    def counted(x, weight, out):
+        sizes.append(x.shape[0] * weight.size)
+        return matmul(x, weight, out=out)
+
+    monkeypatch.setattr(np, "matmul", counted)
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((8, 768)), rng.standard_normal((768, 3072))
+    y = products.few_rows(x, weight.copy(order))
+    assert len(sizes) > 10 and max(sizes) <= products.MULTIPLICATIONS
+    assert sum(sizes) == x.shape[0] * weight.size
+    np.testing.assert_allclose(y, x @ weight, rtol=0, atol=1e-10)
+
+
+def test_dtypes_of_a_few_rows():
+    for dtype in (np.float32, np.float64, np.complex128):
+        x, weight = np.ones((2, 1000), dtype), np.ones((1000, 600), dtype)
+        y, _ = linear.forward(x, weight)
+        assert y.dtype == dtype and (y == 1000).all()
+    y, _ = linear.forward(np.ones((2, 1000)), 1j * np.ones((1000, 600)))
+    assert y.dtype == np.complex128 and (y == 1000j).all()
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("shape", [(0,), (3, 2**15 + 5), (2**16,)])
+def test_gelu_of_more_than_a_block(approximate, shape):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal(shape), rng.standard_normal(shape)
+    y, cache = gelu.forward(x, approximate)
+    dx = gelu.backward(dy, cache)
+    assert y.shape == dx.shape == shape
+    parts = [gelu.forward(part, approximate) for part in x.reshape(-1, 1)[::1000]]
+    for (part, part_cache), i in zip(parts, range(0, x.size, 1000)):
+        np.testing.assert_allclose(y.reshape(-1)[i], part[0], rtol=1e-14)
+        expected = gelu.backward(dy.reshape(-1)[i : i + 1], part_cache)
+        np.testing.assert_allclose(dx.reshape(-1)[i], expected[0], rtol=1e-13)
