@@ -8,8 +8,8 @@
 Both sides load the same checkpoint, which is made for this with random weights (``porting/gpt2.py``
 writes it; 500 MB for GPT-2, in a temporary folder), and go on greedily with the same prompts of 64
 tokens by 64 tokens, in float32, with keys and values kept. Hugging Face's ``transformers`` runs
-eagerly in PyTorch. Each side has a process of its own; they take turns, and the one whose turn it is
-not sleeps. The ids that they choose are compared. Without ``transformers`` only the times of this
+eagerly in PyTorch. Each side has a process of its own; they take turns, and the one whose turn it
+is not sleeps. The ids that they choose are compared. Without ``transformers`` only the times of this
 project are printed.
 
 The columns: tokens a second, of all rows of the batch together and with the reading of the prompt;
@@ -63,7 +63,7 @@ def ours(folder: str, batch: int, threads: int):
 
     def generate():
         found = [[] for _ in ids]
-        for row, token in continuation.tokens(ids, params, config, settings, rngs=[]):
+        for row, token in continuation.generate(ids, params, config, settings, rngs=[]):
             found[row].append(token)
         return found
 

@@ -38,6 +38,22 @@ def items(tree: Tree, prefix: str = "") -> list[tuple[str, np.ndarray]]:
     return found
 
 
+def nest(named: dict[str, Any]) -> Tree:
+    """A tree from dotted names, the inverse of ``items``.
+
+    >>> nest({"norm.weight": 1, "norm.bias": 2, "output.weight": 3})
+    {'norm': {'weight': 1, 'bias': 2}, 'output': {'weight': 3}}
+    """
+    tree: Tree = {}
+    for name, array in named.items():
+        *path, last = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = array
+    return tree
+
+
 def find(tree: Any, name: str) -> Any:
     """What a dotted name stands for, in a tree of arrays or in a nest of caches.
 

@@ -33,7 +33,12 @@ from numpy_transformer.layers import (
     input_embedding,
     multi_head_attention,
 )
-from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.models import (
+    causal_lm,
+    causal_lm_loss,
+    encoder_decoder,
+    encoder_decoder_loss,
+)
 from numpy_transformer.ops import (
     attention,
     cross_entropy,
@@ -93,6 +98,28 @@ def configs(draw, dtype=np.float64, **settings):
     return encoder_decoder.Config(**drawn | settings)
 
 
+@st.composite
+def language_configs(draw, dtype=np.float64, **settings):
+    """Settings of a small language model without dropout; ``settings`` are taken as given."""
+    heads = draw(extents(1, 2))
+    drawn = {
+        "vocab": 6,
+        "N": draw(extents(1, 2)),
+        "d_model": heads * draw(extents(1, 3)),
+        "d_ff": draw(extents(1, 5)),
+        "h": heads,
+        "activation": draw(st.sampled_from(["relu", "gelu", "gelu_tanh"])),
+        "positions": draw(st.sampled_from(["sinusoidal", "learned"])),
+        "sinusoids": draw(st.sampled_from(["interleaved", "halves"])),
+        "tie_output": draw(st.booleans()),
+        "output_bias": draw(st.booleans()),
+        "attention_bias": draw(st.booleans()),
+        "max_length": LONGEST,
+        "dtype": np.dtype(dtype).name,
+    }
+    return causal_lm.Config(**drawn | settings)
+
+
 def jittered(tree, seed):
     """The same tree, no array of it at its special initial values."""
     vector, tree = parameters.pack(tree)
@@ -101,8 +128,9 @@ def jittered(tree, seed):
 
 
 def random_params(config, seed=0):
-    """Parameters of an encoder-decoder, away from their initial values."""
-    return jittered(encoder_decoder.init(np.random.default_rng(seed), config), seed + 1)
+    """Parameters of a model with these settings, away from their initial values."""
+    model = causal_lm if isinstance(config, causal_lm.Config) else encoder_decoder
+    return jittered(model.init(np.random.default_rng(seed), config), seed + 1)
 
 
 def cast(point, dtype):
@@ -111,7 +139,7 @@ def cast(point, dtype):
     def changed(arg):
         if isinstance(arg, dict):
             return {key: changed(value) for key, value in arg.items()}
-        if isinstance(arg, encoder_decoder.Config):
+        if isinstance(arg, (encoder_decoder.Config, causal_lm.Config)):
             return replace(arg, dtype=np.dtype(dtype).name)
         floating = isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
         return arg.astype(dtype) if floating else arg
@@ -228,6 +256,16 @@ def _model(draw, dtype, values, module):
     return Point(module, (source, target, params, config, rng))
 
 
+def _language_model(draw, dtype, values, module):
+    """A language model, with dropout or without, and also no rows or no tokens at all."""
+    rate, seed = draw(rates), draw(seeds())
+    rates_of = dict.fromkeys(("P_drop", "attention_dropout", "activation_dropout"), rate)
+    config = draw(language_configs(dtype, **rates_of))
+    shortest = 2 if module is causal_lm_loss else 0
+    tokens = draw(ids((draw(extents(0)), draw(extents(shortest))), config.vocab))
+    return Point(module, (tokens, random_params(config, seed), config, np.random.default_rng(seed)))
+
+
 _OPS = {
     "linear": _linear,
     "relu": _relu,
@@ -244,7 +282,12 @@ OPS = tuple(_OPS)
 _CALLS = _OPS | {"input_embedding": _input_embedding}
 _LAYERS = (multi_head_attention, feed_forward, encoder_layer, decoder_layer)
 _MODELS = (encoder_decoder, encoder_decoder_loss)
-for _draw, _modules in ((_layer, _LAYERS), (_model, _MODELS)):
+_LANGUAGE_MODELS = (causal_lm, causal_lm_loss)
+for _draw, _modules in (
+    (_layer, _LAYERS),
+    (_model, _MODELS),
+    (_language_model, _LANGUAGE_MODELS),
+):
     for _module in _modules:
         _CALLS[_module.__name__.rpartition(".")[2]] = partial(_draw, module=_module)
 

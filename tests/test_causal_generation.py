@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_transformer import parameters
-from numpy_transformer.generation import causal, continuation, sampling
+from numpy_transformer.generation import continuation, incremental_lm, sampling
 from numpy_transformer.generation.continuation import Settings, window
 from numpy_transformer.models import causal_lm
 
@@ -44,8 +44,8 @@ def generators(count, seed=0):
 def generate(prompts, params, config, seed=0, end=None, **changes):
     """The new tokens of each prompt."""
     found = [[] for _ in prompts]
-    rngs = generators(len(prompts), seed)
-    for row, token in continuation.tokens(prompts, params, config, Settings(**changes), rngs, end):
+    rngs, how = generators(len(prompts), seed), Settings(**changes)
+    for row, token in continuation.generate(prompts, params, config, how, rngs, end):
         found[row].append(token)
     return found
 
@@ -68,10 +68,10 @@ def test_reading_in_parts_equals_the_full_pass(changes):
     params, config = model(**changes)
     ids = np.random.default_rng(1).integers(0, V, (3, 8))
     full, _ = causal_lm.forward(ids, params, config)
-    state = causal.start(np.zeros(3, int), 8, params, config)
+    state = incremental_lm.start(np.zeros(3, int), 8, params, config)
     read = 0
     for size in (3, 1, 2, 1, 1):
-        logits, state = causal.extend(ids[:, read : read + size], state, params, config)
+        logits, state = incremental_lm.extend(ids[:, read : read + size], state, params, config)
         read += size
         np.testing.assert_allclose(logits, full[:, read - 1], rtol=0, atol=1e-12)
 
@@ -85,11 +85,11 @@ def test_padding_on_the_left_changes_nothing(data):
     longest = max(lengths)
     ids = rng.integers(0, V, (len(lengths), longest + 2))  # what stands in the padding is random
     first = longest - np.array(lengths)
-    state = causal.start(first, longest + 2, params, config)
-    logits, state = causal.extend(ids[:, :longest], state, params, config)
+    state = incremental_lm.start(first, longest + 2, params, config)
+    logits, state = incremental_lm.extend(ids[:, :longest], state, params, config)
     for end in (longest, longest + 1, longest + 2):
         if end > longest:
-            logits, state = causal.extend(ids[:, end - 1 : end], state, params, config)
+            logits, state = incremental_lm.extend(ids[:, end - 1 : end], state, params, config)
         for row, begin in enumerate(first):
             alone, _ = causal_lm.forward(ids[row : row + 1, begin:end], params, config)
             np.testing.assert_allclose(logits[row], alone[0, -1], rtol=0, atol=1e-12)
@@ -98,14 +98,23 @@ def test_padding_on_the_left_changes_nothing(data):
 def test_a_state_stays_as_it_was_and_rows_can_be_taken():
     params, config = model()
     ids = np.random.default_rng(1).integers(0, V, (2, 3))
-    _, before = causal.extend(ids, causal.start(np.zeros(2, int), 8, params, config), params, config)
+    empty = incremental_lm.start(np.zeros(2, int), 8, params, config)
+    _, before = incremental_lm.extend(ids, empty, params, config)
     kept = [array[:, :, :3].copy() for layer in before.layers for array in layer]
-    logits, after = causal.extend(np.array([[1], [2]]), before, params, config)
+    logits, after = incremental_lm.extend(np.array([[1], [2]]), before, params, config)
     assert (before.length, after.length) == (3, 4)
     for array, copy in zip((a for layer in before.layers for a in layer), kept):
         np.testing.assert_array_equal(array[:, :, :3], copy)
-    turned = causal.select(before, np.array([1, 0, 1]))
-    again, _ = causal.extend(np.array([[2], [1], [2]]), turned, params, config)
+    # A state is extended once; to go on in two ways, its rows are taken before, which copies.
+    _, other = incremental_lm.extend(
+        ids, incremental_lm.start(np.zeros(2, int), 8, params, config), params, config
+    )
+    branch = incremental_lm.select(other, np.array([0, 1]))
+    incremental_lm.extend(np.array([[7], [7]]), other, params, config)
+    one, branch = incremental_lm.extend(np.array([[1], [2]]), branch, params, config)
+    np.testing.assert_allclose(one, logits, rtol=0, atol=1e-12)
+    turned = incremental_lm.select(before, np.array([1, 0, 1]))
+    again, _ = incremental_lm.extend(np.array([[2], [1], [2]]), turned, params, config)
     np.testing.assert_allclose(again, logits[[1, 0, 1]], rtol=0, atol=1e-12)
 
 
@@ -115,20 +124,20 @@ def test_float32_stays_float32():
     params = parameters.from_items(
         {name: array.astype(np.float32) for name, array in parameters.items(params)}, like=params
     )
-    state = causal.start(np.array([0]), 4, params, config)
-    logits, state = causal.extend(np.array([[1, 2]]), state, params, config)
+    state = incremental_lm.start(np.array([0]), 4, params, config)
+    logits, state = incremental_lm.extend(np.array([[1, 2]]), state, params, config)
     assert logits.dtype == np.float32
     assert {array.dtype for layer in state.layers for array in layer} == {np.dtype(np.float32)}
 
 
 def test_there_is_no_room_for_more_than_was_asked_for():
     params, config = model()
-    state = causal.start(np.array([3]), 12, params, config)
+    state = incremental_lm.start(np.array([3]), 12, params, config)
     with pytest.raises(ValueError, match="9 tokens in a row, but the model looks at 8"):
-        causal.extend(np.zeros((1, 12), int), state, params, config)
-    state = causal.start(np.array([0]), 2, params, config)
+        incremental_lm.extend(np.zeros((1, 12), int), state, params, config)
+    state = incremental_lm.start(np.array([0]), 2, params, config)
     with pytest.raises(ValueError, match="3 tokens after 0, but there is room for 2"):
-        causal.extend(np.array([[1, 2, 3]]), state, params, config)
+        incremental_lm.extend(np.array([[1, 2, 3]]), state, params, config)
 
 
 # Going on
@@ -161,7 +170,7 @@ def test_a_batch_of_prompts_of_different_lengths_gives_what_each_gives_alone(do_
     assert do_sample is False or len(lengths) > 1  # some came to their end before others
     for row, prompt in enumerate(prompts):
         rngs = [generators(len(prompts), seed)[row]]
-        alone = continuation.tokens([prompt], params, config, Settings(**changes), rngs, end=4)
+        alone = continuation.generate([prompt], params, config, Settings(**changes), rngs, end=4)
         assert [token for _, token in alone] == together[row]
 
 
@@ -178,14 +187,14 @@ def test_the_window_follows_from_the_length_alone():
 def test_ended_rows_leave_the_batch(monkeypatch):
     params, config = model()
     rows = []
-    extend = causal.extend
+    extend = incremental_lm.extend
 
     def counted(ids, *args):
         rows.append(len(ids))
         return extend(ids, *args)
 
-    monkeypatch.setattr(causal, "extend", counted)
-    found = continuation.tokens(
+    monkeypatch.setattr(incremental_lm, "extend", counted)
+    found = continuation.generate(
         [[1], [2], [3]], params, config, Settings(max_new_tokens=4, do_sample=False), [],
         stop=lambda row, token: row == 1,
     )  # fmt: skip
@@ -198,10 +207,13 @@ def test_ended_rows_leave_the_batch(monkeypatch):
 def test_only_what_is_new_is_computed(monkeypatch):
     params, config = model()
     sizes = []
-    extend = causal.extend
-    monkeypatch.setattr(
-        causal, "extend", lambda ids, *args: sizes.append(ids.shape[1]) or extend(ids, *args)
-    )
+    extend = incremental_lm.extend
+
+    def counted(ids, *args):
+        sizes.append(ids.shape[1])
+        return extend(ids, *args)
+
+    monkeypatch.setattr(incremental_lm, "extend", counted)
     generate([[1, 2, 3, 4, 5]], params, config, max_new_tokens=9, do_sample=False)
     # Five of the prompt, then one by one; the ninth token does not fit, so five are read anew.
     assert sizes == [5, 1, 1, 1, 5, 1, 1, 1, 5]
@@ -242,7 +254,7 @@ def test_the_end_is_not_chosen_before_the_least_length(changes, least):
 def test_a_prompt_that_cannot_be_gone_on_with_is_refused_at_once(prompts, changes, sentence):
     params, config = model()
     with pytest.raises(ValueError, match=sentence):
-        continuation.tokens(prompts, params, config, Settings(**changes), generators(2))
+        continuation.generate(prompts, params, config, Settings(**changes), generators(2))
 
 
 def test_what_just_fits_is_not_refused():
@@ -259,6 +271,9 @@ def test_what_just_fits_is_not_refused():
         ({"min_length": -1}, "min_length is -1"),
         ({"top_k": -1}, "top_k is -1, expected a whole number, at least 0"),
         ({"top_k": True}, "top_k is True"),
+        ({"temperature": "1"}, "temperature is '1', expected a number"),
+        ({"top_p": None}, "top_p is None, expected a number"),
+        ({"do_sample": "no"}, "do_sample is 'no', expected True or False"),
         ({"temperature": 0}, "temperature is 0, expected above 0; .* do_sample=False"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"top_p": 0.0}, "top_p is 0.0, expected above 0 and at most 1"),
@@ -328,6 +343,35 @@ def test_sampling_with_one_token_to_draw_from_is_greedy():
     assert generate([[1, 2]], params, config, top_k=1, max_new_tokens=12) == greedy
     assert generate([[1, 2]], params, config, top_p=1e-9, max_new_tokens=12) == greedy
     assert generate([[1, 2]], params, config, temperature=1e-6, max_new_tokens=12) == greedy
+
+
+@pytest.mark.parametrize("value", [1e-6, 1e-39, 1e-320])
+def test_a_tiny_temperature_is_greedy(value):
+    logits = np.random.default_rng(0).standard_normal((4, 9)).astype(np.float32)
+    cold = sampling.temperature(logits, value)
+    assert sampling.draw(cold, generators(4)).tolist() == logits.argmax(axis=-1).tolist()
+
+
+def test_logits_that_are_no_numbers_are_refused():
+    with pytest.raises(ArithmeticError, match="there is a logit that is infinite or NaN"):
+        sampling.draw(np.array([[0.0, np.nan]]), generators(1))
+
+
+def test_a_generator_for_each_prompt():
+    params, config = model()
+    with pytest.raises(ValueError, match="1 random generators for 2 prompts"):
+        continuation.generate([[1], [2]], params, config, Settings(), generators(1))
+
+
+def test_parameters_that_do_not_fit_the_settings_are_not_taken_for_others():
+    """The output is tied or not by the settings, in both directions alike."""
+    tied, config = model()
+    untied, other = model(tie_output=False, output_bias=True)
+    with pytest.raises(KeyError, match="output"):
+        causal_lm.forward(np.array([[1]]), tied, other)
+    logits, _ = causal_lm.forward(np.array([[1]]), untied, config)
+    expected, _ = causal_lm.forward(np.array([[1]]), untied | {"output": {}}, config)
+    np.testing.assert_array_equal(logits, expected)
 
 
 def test_a_high_penalty_repeats_nothing():

@@ -156,7 +156,7 @@ def test_input_that_is_not_utf_8_is_refused(command):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["predict", "--run", "none"], "there is no folder none; 'numpy-transformer train' makes"),
+        (["predict", "--run", "none"], "there is no folder none; 'numpy-transformer train' and 'train-lm' make"),
         (["evaluate", "--run", "."], r"\. holds no checkpoint \(checkpoints.json is missing\)"),
         (["evaluate", "--run", "run", "none.tsv"], "none.tsv cannot be read: No such file"),
         (["train", "--data", "none.tsv"], "none.tsv cannot be read: No such file"),

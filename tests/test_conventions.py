@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from strategies import random_params
 
+from numpy_transformer import parameters
 from numpy_transformer.layers import (
     decoder,
     decoder_layer,
@@ -18,7 +19,12 @@ from numpy_transformer.layers import (
     input_embedding,
     multi_head_attention,
 )
-from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.models import (
+    causal_lm,
+    causal_lm_loss,
+    encoder_decoder,
+    encoder_decoder_loss,
+)
 from numpy_transformer.models.encoder_decoder import Config
 from numpy_transformer.ops import (
     attention,
@@ -47,6 +53,7 @@ CONFIG = Config(
     max_length=8,
     dtype="float64",
 )
+LANGUAGE_MODEL = causal_lm.Config(7, N=2, d_model=6, d_ff=5, h=2, max_length=8, dtype="float64")
 SOURCE = np.array([[1, 2, 2, 3], [4, 5, 0, 0]])
 TARGET = np.array([[1, 3, 3, 6, 2], [1, 4, 2, 0, 0]])
 
@@ -54,6 +61,11 @@ TARGET = np.array([[1, 3, 3, 6, 2], [1, 4, 2, 0, 0]])
 def config(**settings):
     """The settings of this file's model, some of them changed."""
     return Config(**vars(CONFIG) | settings)
+
+
+def language_config(**settings):
+    """The settings of this file's language model, some of them changed."""
+    return causal_lm.Config(**vars(LANGUAGE_MODEL) | settings)
 
 
 def normal(*shape, seed=0):
@@ -347,6 +359,183 @@ def test_slope_of_relu_at_0_is_0():
     np.testing.assert_array_equal(relu.backward(np.full(4, 5.0), cache), [0, 0, 0, 5])
 
 
+# The language model
+
+
+@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
+def test_embeddings_of_a_language_model_are_not_scaled(kind):
+    """They and the positions are added as they are; so also their gradients."""
+    settings = language_config(positions=kind, tie_output=False)
+    params = random_params(settings)
+    logits, cache = causal_lm.forward(TARGET, params, settings)
+    table = causal_lm.position_table(params, settings)
+    x = params["embedding"]["weight"][TARGET] + table[:5]
+    h, other = encoder.forward(
+        x, params["decoder"], 2, masks.causal_mask(5), activation="gelu_tanh"
+    )
+    np.testing.assert_allclose(logits, h @ params["output"]["weight"], rtol=1e-12)
+    dlogits = normal(*logits.shape)
+    dparams = causal_lm.backward(dlogits, cache)
+    dx, _ = encoder.backward(dlogits @ params["output"]["weight"].T, other)
+    expected = np.zeros((7, 6))
+    np.add.at(expected, TARGET, dx)
+    np.testing.assert_allclose(dparams["embedding"]["weight"], expected, atol=1e-12)
+    if kind == "learned":
+        np.testing.assert_allclose(dparams["positions"]["weight"][:5], dx.sum(0), atol=1e-12)
+        assert not dparams["positions"]["weight"][5:].any()
+    else:
+        assert "positions" not in {*params, *dparams}
+
+
+def test_positions_of_a_language_model_may_be_sinusoids_of_either_layout():
+    """With the settings' own layout, width and precision."""
+    for layout in positions.LAYOUTS:
+        settings = language_config(positions="sinusoidal", sinusoids=layout)
+        table = causal_lm.position_table(random_params(settings), settings)
+        np.testing.assert_array_equal(table, positions.sinusoids(8, 6, layout, np.float64))
+
+
+def test_a_language_model_is_gpt_2_by_default():
+    """GELU with tanh, pre-norm, a tied output without a bias, learned positions, no dropout."""
+    assert causal_lm.preset("gpt2", vocab=50_257) == causal_lm.Config(50_257)
+    config = causal_lm.Config(50_257)
+    assert (config.activation, config.positions, config.norm_eps) == ("gelu_tanh", "learned", 1e-5)
+    assert (config.tie_output, config.output_bias, config.attention_bias) == (True, False, True)
+    assert (config.P_drop, config.attention_dropout, config.activation_dropout) == (0, 0, 0)
+    assert (config.max_length, config.sinusoids, config.dtype) == (1024, "interleaved", "float32")
+    params = random_params(LANGUAGE_MODEL)
+    _, cache = causal_lm.forward(TARGET, params, LANGUAGE_MODEL)
+    for layer in cache.decoder.layers:
+        assert layer.pre and layer.feed_forward.activation.approximate == "tanh"
+    assert cache.decoder.norm is not None
+    assert np.shares_memory(cache.output.weight, params["embedding"]["weight"])  # one array
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_gradient_of_a_tied_output_is_the_sum_over_its_two_places(bias):
+    """An untied model with the same numbers has the same logits, and the parts of the sum."""
+    tied = language_config(output_bias=bias)
+    untied = language_config(output_bias=bias, tie_output=False)
+    params = random_params(tied)
+    weight = {"weight": params["embedding"]["weight"].T}
+    untied_params = params | {"output": weight | params.get("output", {})}
+    logits, cache = causal_lm.forward(TARGET, params, tied)
+    untied_logits, untied_cache = causal_lm.forward(TARGET, untied_params, untied)
+    np.testing.assert_allclose(logits, untied_logits, rtol=1e-12)
+    dlogits = normal(*logits.shape)
+    found = dict(parameters.items(causal_lm.backward(dlogits, cache)))
+    parts = dict(parameters.items(causal_lm.backward(dlogits, untied_cache)))
+    from_output = parts.pop("output.weight").T
+    assert min(np.abs(from_output).max(), np.abs(parts["embedding.weight"]).max()) > 0.1
+    parts["embedding.weight"] = parts["embedding.weight"] + from_output
+    assert found.keys() == parts.keys()
+    for name, array in parts.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-12)
+
+
+def test_loss_of_a_language_model_is_the_mean_over_every_next_token():
+    """All but the first are asked for, 0 like any other: there is no padding."""
+    params = random_params(LANGUAGE_MODEL)
+    loss, _ = causal_lm_loss.forward(TARGET, params, LANGUAGE_MODEL)
+    logits, _ = causal_lm.forward(TARGET, params, LANGUAGE_MODEL)
+    log_p = np.log(softmax.forward(logits)[0])
+    losses = [-log_p[b, t, TARGET[b, t + 1]] for b in range(2) for t in range(4)]
+    assert loss == pytest.approx(np.mean(losses), rel=1e-13)
+
+
+def test_weights_of_a_language_model_are_drawn_as_gpt_2_s():
+    """Normal, with deviation 0.02; what ends in a residual with that over sqrt(2 N); biases 0."""
+    config = causal_lm.Config(
+        150, N=3, d_model=64, d_ff=128, h=4, max_length=96, tie_output=False, output_bias=True
+    )
+    params = causal_lm.init(np.random.default_rng(0), config)
+    drawn = []
+    for name, array in parameters.items(params):
+        assert array.dtype == np.float32
+        if array.ndim == 1:
+            np.testing.assert_array_equal(array, 1 if name.endswith("norm.weight") else 0)
+            continue
+        residual = name.startswith("decoder") and name.endswith("output.weight")
+        deviation = 0.02 / math.sqrt(6) if residual else 0.02
+        unit = array.ravel() / deviation
+        size = math.sqrt(unit.size)
+        assert abs(unit.mean()) < 4 / size, name
+        assert abs(unit.std() - 1) < 4 / size / math.sqrt(2), name
+        assert abs((np.abs(unit) < 1).mean() - 0.6827) < 4 * 0.4655 / size, name
+        drawn.append(unit[:4096])
+    assert len(drawn) == 3 + 3 * 6
+    assert np.abs(np.corrcoef(drawn) - np.eye(len(drawn))).max() < 0.07  # no draw is used twice
+    double = causal_lm.init(np.random.default_rng(0), language_config())
+    assert {array.dtype for _, array in parameters.items(double)} == {np.dtype(np.float64)}
+
+
+def count(config):
+    """How many numbers the parameters of a language model are, from its settings alone."""
+    D, F, V = config.d_model, config.d_ff, config.vocab
+    attention = 4 * D * D + (4 if config.attention_bias else 1) * D
+    layer = attention + (D * F + F) + (F * D + D) + 2 * 2 * D
+    tables = V * D + (config.max_length * D if config.positions == "learned" else 0)
+    output = (0 if config.tie_output else D * V) + (V if config.output_bias else 0)
+    return tables + config.N * layer + 2 * D + output
+
+
+@pytest.mark.parametrize("attention_bias", [False, True])
+@pytest.mark.parametrize("output_bias", [False, True])
+@pytest.mark.parametrize("tie_output", [False, True])
+@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
+def test_settings_make_the_parameters_that_they_say(kind, tie_output, output_bias, attention_bias):
+    """No more and no fewer, and the gradients have the same names in the same order."""
+    biases = {"output_bias": output_bias, "attention_bias": attention_bias}
+    config = language_config(positions=kind, tie_output=tie_output, **biases)
+    params = causal_lm.init(np.random.default_rng(0), config)
+    assert parameters.count(params) == count(config)
+    y, cache = causal_lm.forward(TARGET, params, config)
+    dparams = causal_lm.backward(y, cache)
+    assert list(dparams) == list(params)
+    shapes = [(name, array.shape) for name, array in parameters.items(params)]
+    assert [(name, array.shape) for name, array in parameters.items(dparams)] == shapes
+
+
+# GPT-2's sizes as published, those of OpenAI's checkpoints; the name says about how many.
+COUNTS = {
+    "char": (65, 209_729),
+    "gpt2": (50_257, 124_439_808),
+    "gpt2-medium": (50_257, 354_823_168),
+    "gpt2-large": (50_257, 774_030_080),
+    "gpt2-xl": (50_257, 1_557_611_200),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_presets_have_the_published_number_of_parameters(name):
+    """Counted without making them, but for the small one."""
+    vocab, expected = COUNTS[name]
+    config = causal_lm.preset(name, vocab=vocab)
+    assert count(config) == expected
+    if name == "char":
+        assert parameters.count(causal_lm.init(np.random.default_rng(0), config)) == expected
+        assert (config.activation, config.max_length, config.h) == ("relu", 32, 4)
+    else:
+        assert config.d_model == 64 * config.h  # which no count shows
+        assert (config.activation, config.max_length) == ("gelu_tanh", 1024)
+
+
+def test_settings_given_beside_a_preset_take_the_place_of_its_own():
+    """Those that it has, and those that it has not; the rest stay as they are."""
+    config = causal_lm.preset("char", vocab=65, h=2, P_drop=0.5)
+    expected = vars(causal_lm.preset("char", vocab=65)) | {"h": 2, "P_drop": 0.5}
+    assert vars(config) == expected
+
+
+@pytest.mark.parametrize("model", [encoder_decoder, causal_lm])
+def test_sizes_may_be_numpy_s_integers(model):
+    """As they come out of an array; they are kept as Python's, which JSON takes."""
+    names = ("d_model", "d_ff", "h", "N", "max_length")
+    vocabularies = ("vocab",) if model is causal_lm else ("source_vocab", "target_vocab")
+    settings = model.Config(**{name: np.int64(8) for name in (*names, *vocabularies)})
+    assert {type(getattr(settings, name)) for name in (*names, *vocabularies)} == {int}
+
+
 # What is said to who gets it wrong: what was given, and what was expected.
 
 ONES = np.ones
@@ -371,7 +560,12 @@ def _model(source, target, module=encoder_decoder):
     module.forward(np.array(source), np.array(target), random_params(CONFIG), CONFIG)
 
 
+def _language_model(ids, module=causal_lm):
+    module.forward(ids, random_params(LANGUAGE_MODEL), LANGUAGE_MODEL)
+
+
 _loss = partial(_model, module=encoder_decoder_loss)
+_language_model_loss = partial(_language_model, module=causal_lm_loss)
 _settings = partial(Config, 7, 7)
 
 REFUSED = {
@@ -627,6 +821,59 @@ REFUSED = {
         ValueError,
         ["(1, 2)", "(2,)"],
     ),
+    "causal_lm: one axis": (
+        lambda: _language_model([1, 2]),
+        ValueError,
+        ["causal_lm", "(2,)", "(B, T)"],
+    ),
+    "causal_lm: three axes": (
+        lambda: _language_model([[[1, 2]]]),
+        ValueError,
+        ["(1, 1, 2)", "(B, T)"],
+    ),
+    "causal_lm: too long": (
+        lambda: _language_model([[1] * 9]),
+        ValueError,
+        ["(1, 9)", "9 tokens", "max_length=8"],
+    ),
+    "causal_lm: too large": (lambda: _language_model([[1, 7]]), IndexError, ["1 to 7", "0 to 6"]),
+    "causal_lm: below 0": (lambda: _language_model([[-1, 2]]), IndexError, ["-1 to 2", "0 to 6"]),
+    "causal_lm: floats": (lambda: _language_model([[1.0]]), TypeError, ["float64", "integers"]),
+    "causal_lm_loss: one axis": (
+        lambda: _language_model_loss([1, 2]),
+        ValueError,
+        ["(2,)", "(B, T + 1)"],
+    ),
+    "causal_lm_loss: three axes": (
+        lambda: _language_model_loss([[[1, 2], [3, 4]]]),
+        ValueError,
+        ["causal_lm_loss", "(1, 2, 2)", "(B, T + 1)"],
+    ),
+    "causal_lm_loss: a single token": (
+        lambda: _language_model_loss([[1], [2]]),
+        ValueError,
+        ["(2, 1)", "T at least 1", "nothing to predict"],
+    ),
+    "causal_lm_loss: too long": (
+        lambda: _language_model_loss([[1] * 10]),
+        ValueError,
+        ["(1, 9)", "max_length=8"],
+    ),
+    "causal_lm_loss: the last is too large": (
+        lambda: _language_model_loss([[1, 2, 7]]),
+        IndexError,
+        ["2 to 7", "0 to 6"],
+    ),
+    "causal_lm: preset": (
+        lambda: causal_lm.preset("gpt3", vocab=7),
+        ValueError,
+        ["'gpt3'", "nano", "char", "gpt2-xl"],
+    ),
+    "causal_lm: preset without a vocabulary": (
+        lambda: causal_lm.preset("char"),
+        TypeError,
+        ["vocab"],
+    ),
     "preset": (
         lambda: encoder_decoder.preset("huge", source_vocab=7, target_vocab=7),
         ValueError,
@@ -664,6 +911,15 @@ for _given, _expected in WRONG_SETTINGS:
         ValueError,
         [f"{_name}={_value!r}", _expected],
     )
+# A language model refuses the same, of what it has; here it is as wide as the encoder-decoder.
+for _given, _expected in [*WRONG_SETTINGS, ({"vocab": 0}, "above 0"), ({"vocab": 6.5}, "whole")]:
+    ((_name, _value),) = _given.items()
+    if _name in vars(LANGUAGE_MODEL):
+        REFUSED[f"causal_lm.Config: {_name}={_value!r}"] = (
+            partial(causal_lm.Config, **{"vocab": 7, "d_model": 512, "h": 8} | _given),
+            ValueError,
+            [f"{_name}={_value!r}", _expected],
+        )
 REFUSED["Config: vocabulary"] = (lambda: Config(0, 7), ValueError, ["source_vocab=0", "above 0"])
 REFUSED["Config: tied vocabularies"] = (
     lambda: Config(7, 8, tie_source=True),

@@ -24,6 +24,7 @@ ABOUT_THE_PACKAGE = {"points", "bugs", "matrix"}
 # Floors of the house: a file imports only from floors below its own.
 FLOORS = {
     "ops": 1,
+    "files": 1,
     "parameters": 1,
     "layers": 2,
     "models": 3,

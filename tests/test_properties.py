@@ -27,6 +27,7 @@ from strategies import (
     SETTINGS,
     cast,
     configs,
+    language_configs,
     leading,
     random_params,
 )
@@ -43,7 +44,12 @@ from numpy_transformer.gradcheck.strategies import (
     seeds,
     shapes,
 )
-from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.models import (
+    causal_lm,
+    causal_lm_loss,
+    encoder_decoder,
+    encoder_decoder_loss,
+)
 from numpy_transformer.ops import (
     attention,
     cross_entropy,
@@ -372,6 +378,88 @@ def test_cached_decoding_equals_the_full_pass(data, config):
     for t in range(target.shape[1]):
         logits, state = incremental.step(target[:, t], state, params, config)
         close(logits, full[:, t])
+
+
+# The language model
+
+
+@SETTINGS
+@given(data=st.data(), config=language_configs())
+def test_no_logits_of_a_language_model_see_a_later_token(data, config):
+    """Whatever stands after position t, and if nothing does, the logits up to t are the same."""
+    params = random_params(config)
+    tokens = data.draw(ids((data.draw(extents()), data.draw(extents(1, 5))), config.vocab))
+    end = data.draw(st.integers(1, tokens.shape[1]))
+    other = tokens.copy()
+    other[:, end:] = data.draw(ids(other[:, end:].shape, config.vocab))
+    y, _ = causal_lm.forward(tokens, params, config)
+    y_2, _ = causal_lm.forward(other, params, config)
+    close(y_2[:, :end], y[:, :end])
+    prefix, _ = causal_lm.forward(tokens[:, :end], params, config)
+    close(prefix, y[:, :end])
+
+
+@SETTINGS
+@given(data=st.data(), config=language_configs(vocab=30, positions="learned", tie_output=False))
+def test_no_gradient_arrives_from_a_later_token_of_a_language_model(data, config):
+    """With each token only once, its row of the gradient shows what arrives at its position."""
+    params = random_params(config)
+    B, T = 2, data.draw(extents())
+    tokens = np.arange(B * T).reshape(B, T)
+    t = data.draw(st.integers(0, T - 1))
+    y, cache = causal_lm.forward(tokens, params, config)
+    dy = cotangent(y)
+    dy[:, t + 1 :] = 0
+    dparams = causal_lm.backward(dy, cache)
+    assert not dparams["embedding"]["weight"][tokens[:, t + 1 :]].any()
+    assert not dparams["positions"]["weight"][t + 1 :].any()
+    if config.d_model > 2:  # below, layer norm leaves nearly no gradient
+        assert dparams["embedding"]["weight"][tokens[:, : t + 1]].any(axis=-1).all()
+
+
+@SETTINGS
+@given(data=st.data(), config=language_configs())
+def test_a_batch_of_a_language_model_equals_its_rows(data, config):
+    """Logits are those of each row alone; the loss and its gradients are the means over rows."""
+    params = random_params(config)
+    tokens = data.draw(ids((data.draw(extents()), data.draw(extents(2, 5))), config.vocab))
+    y, _ = causal_lm.forward(tokens, params, config)
+    loss, cache = causal_lm_loss.forward(tokens, params, config)
+    dparams = parameters.gather(causal_lm_loss.backward(1.0, cache))
+    losses, total = [], np.zeros_like(dparams)
+    for b, row in enumerate(tokens[:, None]):
+        close(causal_lm.forward(row, params, config)[0][0], y[b])
+        alone, cache = causal_lm_loss.forward(row, params, config)
+        losses.append(alone)
+        total += parameters.gather(causal_lm_loss.backward(1.0, cache))
+    close(loss, np.mean(losses))
+    close(dparams, total / len(tokens))
+
+
+@SETTINGS
+@given(data=st.data(), config=language_configs())
+def test_names_of_tokens_do_not_matter(data, config):
+    """Ids and rows renamed together: the same loss and gradients. No id means padding, not even 0.
+
+    ``names[i]`` is the new id of the token that was ``i``.
+    """
+    params = random_params(config)
+    tokens = data.draw(ids((data.draw(extents()), data.draw(extents(2, 5))), config.vocab))
+    names = np.array(data.draw(st.permutations(range(config.vocab))))
+
+    def renamed(tree):
+        """Each array with one entry a token, in the order of the new ids."""
+        old = np.argsort(names)  # of each new id
+        table = {"embedding": {"weight": tree["embedding"]["weight"][old]}}
+        output = {name: array[..., old] for name, array in tree.get("output", {}).items()}
+        return tree | table | ({"output": output} if output else {})
+
+    loss, cache = causal_lm_loss.forward(tokens, params, config)
+    other, other_cache = causal_lm_loss.forward(names[tokens], renamed(params), config)
+    close(other, loss)
+    close_trees(
+        causal_lm_loss.backward(1.0, other_cache), renamed(causal_lm_loss.backward(1.0, cache))
+    )
 
 
 # Layer norm

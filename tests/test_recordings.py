@@ -17,7 +17,7 @@ import pytest
 
 from numpy_transformer import parameters
 from numpy_transformer.layers import multi_head_attention
-from numpy_transformer.models import encoder_decoder
+from numpy_transformer.models import causal_lm, encoder_decoder
 from numpy_transformer.ops import attention, dropout, positions
 from numpy_transformer.ops.erf import erf
 
@@ -71,6 +71,10 @@ NAMES = (
     "encoder_decoder_loss_pre_unscaled",
     "encoder_decoder_loss_post",
     "encoder_decoder_loss_post_learned",
+    "causal_lm",
+    "causal_lm_untied",
+    "causal_lm_loss",
+    "causal_lm_loss_untied",
 )
 OTHERS = ("erf", "sinusoids", "adam", "adamw", "clip")  # files that have tests of their own
 
@@ -90,18 +94,6 @@ def load(name):
     with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
         arrays = dict(file)
     return arrays, json.loads(str(arrays.pop("settings")))
-
-
-def nest(named):
-    """A tree from dotted names: ``{"params.query.bias": b}`` to ``{"params": {"query": ...}}``."""
-    tree = {}
-    for name, array in named.items():
-        *path, last = name.split(".")
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = array
-    return tree
 
 
 class SelfAttention:
@@ -147,6 +139,14 @@ class AttentionAsRecorded:
     backward = staticmethod(attention.backward)
 
 
+# The settings of a model, by the module whose recording has them.
+CONFIGS = {
+    "models.encoder_decoder": encoder_decoder.Config,
+    "models.encoder_decoder_loss": encoder_decoder.Config,
+    "models.causal_lm": causal_lm.Config,
+    "models.causal_lm_loss": causal_lm.Config,
+}
+
 SPECIAL = {
     "multi_head_attention_self": SelfAttention,
     "dropout": DropoutAsRecorded,
@@ -162,8 +162,8 @@ def run(name, dtype):
     arrays, settings = load(name)
     op = SPECIAL.get(name) or importlib.import_module(f"numpy_transformer.{settings['module']}")
     keywords = settings["keywords"]
-    if settings["module"].startswith("models"):
-        config = encoder_decoder.Config(**keywords, dtype=np.dtype(dtype).name)
+    if settings["module"] in CONFIGS:
+        config = CONFIGS[settings["module"]](**keywords, dtype=np.dtype(dtype).name)
         keywords = {"config": config}
 
     # No input has a name that begins with d.
@@ -174,7 +174,7 @@ def run(name, dtype):
         for key, array in arrays.items()
         if key not in ("dy", *recorded)
     }
-    arguments = nest(inputs)
+    arguments = parameters.nest(inputs)
     y, cache = op.forward(**arguments, **keywords)
     gradients = op.backward(dy, cache)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)

@@ -53,7 +53,7 @@ def test_it_is_taken_in_parts(order, monkeypatch):
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((8, 768)), rng.standard_normal((768, 3072))
     y = products.few_rows(x, weight.copy(order))
-    assert len(sizes) > 10 and max(sizes) <= products.MULTIPLICATIONS
+    assert len(sizes) > 10 and max(sizes) <= products.SMALL_PRODUCT
     assert sum(sizes) == x.shape[0] * weight.size
     np.testing.assert_allclose(y, x @ weight, rtol=0, atol=1e-10)
 

@@ -80,7 +80,7 @@ def test_a_stream_is_the_text_in_pieces(generator):
 @pytest.fixture
 def parrot(monkeypatch):
     """A generator whose model says what it is told to, token by token."""
-    from numpy_transformer.generation import causal
+    from numpy_transformer.generation import incremental_lm
 
     generator = TextGeneration(made(BPE, context=64))
 
@@ -92,7 +92,7 @@ def parrot(monkeypatch):
             logits[:, next(ids)] = 1e3
             return logits, state
 
-        monkeypatch.setattr(causal, "extend", extend)
+        monkeypatch.setattr(incremental_lm, "extend", extend)
         return generator
 
     return told
@@ -150,9 +150,11 @@ def test_each_of_a_batch_has_its_own_stop(generator):
     "arguments, sentence",
     [
         ({"stop_strings": ["a", ""]}, "a stop string is empty"),
-        ({"num_return_sequences": 0}, "num_return_sequences is 0, expected at least 1"),
+        ({"num_return_sequences": 0}, "num_return_sequences is 0, expected a whole number, at least 1"),
+        ({"num_return_sequences": 1.5}, "num_return_sequences is 1.5, expected a whole number"),
         ({"temperature": -1.0}, "temperature is -1.0"),
-        ({"seed": -1}, "non-negative"),
+        ({"seed": -1}, "seed is -1, expected a whole number, at least 0"),
+        ({"seed": 3.0}, "seed is 3.0"),
     ],
 )
 def test_wrong_arguments_are_refused(generator, arguments, sentence):
@@ -161,8 +163,23 @@ def test_wrong_arguments_are_refused(generator, arguments, sentence):
 
 
 def test_an_unknown_argument_is_refused_by_name(generator):
-    with pytest.raises(TypeError, match="num_beams"):
+    with pytest.raises(TypeError, match="no argument 'num_beams'; it takes do_sample, max_length"):
         generator("the", num_beams=3)
+
+
+@pytest.mark.parametrize("arguments", [(["the", 3],), ("the", [3])])
+def test_what_is_no_text_is_refused(generator, arguments):
+    texts, *stops = arguments
+    with pytest.raises(TypeError, match="expected a text or a list of texts"):
+        generator(texts, stop_strings=stops[0] if stops else ())
+
+
+def test_equal_prompts_get_the_same_text_and_samples_differ(generator):
+    settings = {"temperature": 2.0, "num_return_sequences": 2}
+    first, second = generator(["the", "the"], seed=0, **settings)
+    assert first == second and first[0] != first[1]
+    first, second = generator(["the", "the"], **settings)  # without a seed each is drawn by itself
+    assert first != second
 
 
 def test_a_stream_checks_before_its_first_piece_is_asked_for(generator):

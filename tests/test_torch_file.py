@@ -322,7 +322,7 @@ FAR = pickle.LONG_BINGET + b"\xff\xff\xff\xff"
         (tensor(storage(length=2**62), 0, (2**62,), (1,)), "has 24 bytes, but 4611686018427387904"),
         (tensor(storage(), 0, (2**40,), (0,)), "repeats its numbers to 1099511627776 entries"),
         (tensor(storage(), 0, (2**40, 0, 2**40), (0, 0, 0)), "which is beyond all memory"),
-        (tensor(storage(), 0, (1,) * 33, (1,) * 33), "has 33 axes, the most that NumPy has is 32"),
+        (tensor(storage(), 0, (1,) * 33, (1,) * 33), "has 33 axes, at most 32 are read"),
         (tensor(storage(), 0, (1,) * 65, (1,) * 65), "a tensor is made of (Storage("),
     ],
     ids=lambda part: part[:40] if isinstance(part, str) else "",

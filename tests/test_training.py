@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpy_transformer import parameters
+from numpy_transformer import files, parameters
 from numpy_transformer.cli import main
 from numpy_transformer.data.batches import Batches
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
-from numpy_transformer.training import checkpoint, files, trainer
+from numpy_transformer.training import checkpoint, trainer
 from numpy_transformer.training.checkpoint import CheckpointError
 from numpy_transformer.training.progress import Progress
 

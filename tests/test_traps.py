@@ -16,7 +16,12 @@ from strategies import random_params
 from numpy_transformer import parameters
 from numpy_transformer.generation.greedy import greedy
 from numpy_transformer.layers import decoder, encoder_layer, multi_head_attention
-from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.models import (
+    causal_lm,
+    causal_lm_loss,
+    encoder_decoder,
+    encoder_decoder_loss,
+)
 from numpy_transformer.ops import (
     attention,
     cross_entropy,
@@ -41,6 +46,7 @@ CONFIG = encoder_decoder.Config(
     max_length=6,
     dtype="float64",
 )
+LANGUAGE_MODEL = causal_lm.Config(V, N=2, d_model=D, d_ff=9, h=H, max_length=6, dtype="float64")
 DROPPING = {"P_drop": 0.5, "attention_dropout": 0.5, "activation_dropout": 0.5}
 SOURCE = np.array([[1, 2, 2, 3, 4], [5, 5, 1, 0, 0]])
 TARGET = np.array([[1, 3, 3, 6], [1, 4, 0, 0]])
@@ -49,6 +55,11 @@ TARGET = np.array([[1, 3, 3, 6], [1, 4, 0, 0]])
 def config(**settings):
     """The settings of this file's model, some of them changed."""
     return encoder_decoder.Config(**vars(CONFIG) | settings)
+
+
+def language_config(**settings):
+    """The settings of this file's language model, some of them changed."""
+    return causal_lm.Config(**vars(LANGUAGE_MODEL) | settings)
 
 
 def normal(*shape, seed=0):
@@ -131,6 +142,40 @@ def test_scale_of_the_embeddings_is_in_their_gradient(name):
     check_table(name, config(tie_source=False, positions="learned"))
 
 
+@pytest.mark.parametrize("name", ["embedding", "positions"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_tables_of_a_language_model(name, tied):
+    """Tied, both uses of the table count; none is scaled; positions add up over the batch."""
+    settings = language_config(tie_output=tied)
+    params = random_params(settings)
+
+    def logits(weight):
+        return causal_lm.forward(TARGET, params | {name: {"weight": weight}}, settings)[0]
+
+    y, cache = causal_lm.forward(TARGET, params, settings)
+    dy = normal(*y.shape)
+    dparams = causal_lm.backward(dy, cache)
+    close(dparams[name]["weight"], derivative(logits, params[name]["weight"], dy))
+
+
+def test_loss_of_a_language_model_is_divided_by_what_is_predicted():
+    """T tokens of T + 1, and in the gradient as in the loss: of all biases the output's tells."""
+    settings = language_config(output_bias=True)
+    params = random_params(settings)
+
+    def loss(bias):
+        return causal_lm_loss.forward(TARGET, params | {"output": {"bias": bias}}, settings)[0]
+
+    found, cache = causal_lm_loss.forward(TARGET, params, settings)
+    logits, _ = causal_lm.forward(TARGET[:, :-1], params, settings)
+    p, _ = softmax.forward(logits)
+    losses = [-np.log(p[b, t, TARGET[b, t + 1]]) for b in range(2) for t in range(T)]
+    assert found == pytest.approx(sum(losses) / (2 * T), rel=1e-13)
+    dparams = causal_lm_loss.backward(1.0, cache)
+    bias = params["output"]["bias"]
+    close(dparams["output"]["bias"], derivative(loss, bias, np.array(1.0)))
+
+
 def test_loss_is_divided_by_the_tokens_that_count():
     """4 of 6: not by the positions, not by the rows, and in the gradient as in the loss."""
     logits, targets = normal(2, 3, V), np.array([[1, 2, 3], [4, 0, 0]])
@@ -158,9 +203,9 @@ def test_padding_has_no_part_in_the_loss_of_a_model():
 
 
 def _dropouts(cache, name=""):
-    """The name and the mask of every dropout in a nest of caches."""
+    """The name and the cache of every dropout in a nest of caches."""
     if isinstance(cache, dropout.Cache):
-        yield name, cache.keep
+        yield name, cache
     elif isinstance(cache, tuple):
         children = cache._asdict() if hasattr(cache, "_asdict") else dict(enumerate(cache))
         for key, child in children.items():
@@ -174,7 +219,7 @@ def test_no_two_places_share_a_mask_of_dropout():
     _, cache = encoder_decoder.forward(
         source, target, random_params(settings), settings, np.random.default_rng(0)
     )
-    found = dict(_dropouts(cache))
+    found = {name: kept.keep for name, kept in _dropouts(cache)}
     # Two embeddings; in each layer one for each sub-layer, each attention, and the hidden units.
     assert len(found) == 2 + 2 * (2 + 1 + 1) + 2 * (3 + 2 + 1)
     assert all(keep is not None and 0.2 < keep.mean() < 0.8 for keep in found.values())
@@ -183,6 +228,32 @@ def test_no_two_places_share_a_mask_of_dropout():
             size = min(keep.size, keep_2.size)
             if name < other:
                 assert (keep.ravel()[:size] != keep_2.ravel()[:size]).any(), (name, other)
+
+
+def test_no_two_places_of_a_language_model_share_a_mask_of_dropout():
+    """One of the embeddings; in each layer two sub-layers, the attention, and the hidden units."""
+    settings = language_config(**DROPPING)
+    ids, rng = np.full((2, 6), 1), np.random.default_rng(0)
+    _, cache = causal_lm.forward(ids, random_params(settings), settings, rng)
+    masks = [kept.keep.ravel() for _, kept in _dropouts(cache)]
+    assert len(masks) == 1 + 2 * (2 + 1 + 1)
+    assert all(0.2 < keep.mean() < 0.8 for keep in masks)
+    for i, keep in enumerate(masks):
+        for other in masks[:i]:
+            size = min(keep.size, other.size)
+            assert (keep[:size] != other[:size]).any()
+
+
+def test_each_place_of_a_language_model_has_its_own_rate_of_dropout():
+    """Embeddings and sub-layers one, attention weights another, hidden units a third."""
+    rates = {"P_drop": 0.2, "attention_dropout": 0.5, "activation_dropout": 0.75}
+    settings = language_config(**rates)
+    rng = np.random.default_rng(0)
+    _, cache = causal_lm.forward(TARGET, random_params(settings), settings, rng)
+    for name, kept in _dropouts(cache):
+        inside = {"attention": "attention_dropout", "feed_forward": "activation_dropout"}
+        rate = rates[inside.get(name.split(".")[-2], "P_drop")]
+        assert kept.scale == pytest.approx(1 / (1 - rate)), name
 
 
 def test_gradient_of_values_under_dropout():
@@ -236,6 +307,19 @@ def test_decoder_does_not_see_the_future():
     assert np.abs(changed[0, -1] - logits[0, -1]).max() > 1e-3
 
 
+def test_a_language_model_does_not_see_the_future():
+    """A token changes the logits from its own position on, and no earlier ones."""
+    params = random_params(LANGUAGE_MODEL)
+    logits, _ = causal_lm.forward(TARGET, params, LANGUAGE_MODEL)
+    for t in range(TARGET.shape[1]):
+        other = TARGET.copy()
+        other[0, t] = 2
+        changed, _ = causal_lm.forward(other, params, LANGUAGE_MODEL)
+        np.testing.assert_allclose(changed[0, :t], logits[0, :t], rtol=1e-12)
+        assert (np.abs(changed[0, t:] - logits[0, t:]).max(axis=-1) > 1e-3).all()
+        np.testing.assert_allclose(changed[1], logits[1], rtol=1e-12)
+
+
 def test_softmax_has_no_batch_to_divide_by():
     """The gradient of a row, in a batch of four, is its own Jacobian times its ``dy``."""
     x, dy = normal(2, 2, S), normal(2, 2, S, seed=1)
@@ -254,7 +338,7 @@ def test_dropout_is_off_without_a_generator():
     for _ in range(2):
         found, cache = encoder_decoder.forward(SOURCE, TARGET, params, dropping)
         np.testing.assert_array_equal(found, expected)
-    assert all(keep is None for _, keep in _dropouts(cache))
+    assert all(kept.keep is None for _, kept in _dropouts(cache))
     search = {"bos": 1, "eos": 2, "limit": 5}
     assert greedy(SOURCE, params, dropping, **search) == greedy(SOURCE, params, CONFIG, **search)
 
@@ -267,6 +351,22 @@ def test_dropout_is_on_with_a_generator():
         rng = np.random.default_rng(0)
         found, _ = encoder_decoder.forward(SOURCE, TARGET, params, config(**{name: rate}), rng)
         assert np.abs(found - expected).max() > 1e-3, name
+
+
+def test_dropout_of_a_language_model_is_on_with_a_generator_alone():
+    """Each rate by itself changes the logits; without a generator none does."""
+    params = random_params(LANGUAGE_MODEL)
+    expected, _ = causal_lm.forward(TARGET, params, LANGUAGE_MODEL)
+    for name, rate in DROPPING.items():
+        settings = language_config(**{name: rate})
+        found, _ = causal_lm.forward(TARGET, params, settings, np.random.default_rng(0))
+        assert np.abs(found - expected).max() > 1e-3, name
+        np.testing.assert_array_equal(causal_lm.forward(TARGET, params, settings)[0], expected)
+    settings = language_config(**DROPPING)
+    found, _ = causal_lm_loss.forward(TARGET, params, settings)
+    assert found == causal_lm_loss.forward(TARGET, params, LANGUAGE_MODEL)[0]
+    dropped, _ = causal_lm_loss.forward(TARGET, params, settings, np.random.default_rng(0))
+    assert abs(dropped - found) > 1e-3
 
 
 def _float_arrays(cache):
@@ -297,6 +397,23 @@ def test_float64_does_not_creep_in(number, norm, activation):
     if number is float:
         assert {array.dtype for array in _float_arrays(cache)} == {np.dtype(np.float32)}
     dparams = encoder_decoder_loss.backward(number(1), cache)
+    assert {array.dtype for _, array in parameters.items(dparams)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("number", [float, np.float64])
+@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
+def test_float64_does_not_creep_into_a_language_model(number, kind):
+    """The same of a language model, at either kind of positions."""
+    rates = {name: number(rate) for name, rate in DROPPING.items()}
+    others = {"positions": kind, "norm_eps": number(1e-5), "dtype": "float32", "output_bias": True}
+    settings = language_config(**rates, **others)
+    params = random_params(settings)
+    rng = np.random.default_rng(0)
+    loss, cache = causal_lm_loss.forward(TARGET, params, settings, rng)
+    assert loss.dtype == np.float32
+    if number is float:
+        assert {array.dtype for array in _float_arrays(cache)} == {np.dtype(np.float32)}
+    dparams = causal_lm_loss.backward(number(1), cache)
     assert {array.dtype for _, array in parameters.items(dparams)} == {np.dtype(np.float32)}
 
 

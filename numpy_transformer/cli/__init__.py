@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 
 from numpy_transformer import __version__
 from numpy_transformer.training.memory import keep_freed_memory
@@ -24,7 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: done; 1: a gradient is wrong; 2: refused, with a sentence; 130: stopped by Ctrl-C.
     """
-    from numpy_transformer.cli import evaluate, export, generate, gradcheck, predict, train, train_lm
+    from numpy_transformer.cli import (
+        evaluate,
+        export,
+        generate,
+        gradcheck,
+        predict,
+        train,
+        train_lm,
+    )
 
     parser = argparse.ArgumentParser(
         prog="numpy-transformer",
@@ -46,8 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
         subparser.set_defaults(run_command=command.run)
     options = parser.parse_args(arguments)
     keep_freed_memory()
+    _prepare_streams()
     try:
-        return options.run_command(options)
+        for name, value in vars(options).items():
+            if value == "" and name != "prompt":
+                raise ValueError(f"--{name.replace('_', '-')} is empty")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return options.run_command(options)
     except BrokenPipeError:
         # Whoever read our output has enough. Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,3 +76,18 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nnumpy-transformer: stopped", file=sys.stderr)
         return 130
+
+
+def _prepare_streams() -> None:
+    """Write what an encoding lacks as '?', and nothing where there is no stream."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _show_warning(message, *arguments, **keywords) -> None:
+    """A warning as a sentence, without the place in the code that it comes from."""
+    print(f"numpy-transformer: warning: {message}", file=sys.stderr)

@@ -9,13 +9,14 @@ The folder gets config.json, model.safetensors, vocab.json and merges.txt.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from numpy_transformer.data.tokenizers import ByteLevelBPE
 from numpy_transformer.pipelines import language_model
 from numpy_transformer.porting import gpt2
 
-DTYPES = ("float32", "float16")
+DTYPES = ("float16", "float32", "float64")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         choices=DTYPES,
-        default=DTYPES[0],
-        help="of the weights in the file; float16 takes half the space (%(default)s)",
+        help="of the weights in the file; float16 takes half the space (default: the run's own)",
     )
 
 
@@ -52,5 +52,5 @@ def run(options: argparse.Namespace) -> int:
     )
     model.tokenizer.write(folder)
     print(f"written: {folder}; use it:")
-    print(f"  numpy-transformer generate --model {folder}")
+    print(f"  numpy-transformer generate --model {shlex.quote(str(folder))} --prompt TEXT")
     return 0

@@ -14,17 +14,17 @@ import argparse
 import sys
 from dataclasses import fields
 
-from numpy_transformer.generation.continuation import MOST, OVERFLOWS, Settings
+from numpy_transformer.generation.continuation import MAX_NEW_TOKENS, OVERFLOWS, Settings
 from numpy_transformer.pipelines import pipeline
 
 # Flag, type, setting, help.
 SETTINGS = [
-    ("--max-new-tokens", int, "max_new_tokens", f"the most tokens to add ({MOST})"),
+    ("--max-new-tokens", int, "max_new_tokens", f"the most tokens to add ({MAX_NEW_TOKENS})"),
     ("--max-length", int, "max_length", "the most tokens in all, instead"),
-    ("--min-new-tokens", int, "min_new_tokens", "not to end before so many are added"),
-    ("--min-length", int, "min_length", "not to end before there are so many in all"),
+    ("--min-new-tokens", int, "min_new_tokens", "not to end before this many are added"),
+    ("--min-length", int, "min_length", "not to end before there are this many in all"),
     ("--temperature", float, "temperature", "below 1 more likely text, above 1 less likely"),
-    ("--top-k", int, "top_k", "draw from so many of the likeliest tokens; 0: from all"),
+    ("--top-k", int, "top_k", "draw from this many of the likeliest tokens; 0: from all"),
     ("--top-p", float, "top_p", "draw from the likeliest that have this probability together"),
     ("--repetition-penalty", float, "repetition_penalty", "above 1: repeats itself less"),
 ]
@@ -32,11 +32,13 @@ SETTINGS = [
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--model", metavar="FOLDER", help="a GPT-2 checkpoint as Hugging Face lays it out"
+    parser.add_argument(
+        "--model",
+        "--run",
+        metavar="FOLDER",
+        help="a GPT-2 checkpoint as Hugging Face lays it out, or a run of 'train-lm', of which the "
+        "best checkpoint is used (default: the small model in the package)",
     )
-    source.add_argument("--run", metavar="FOLDER", help="a run of 'train-lm'; its best checkpoint")
     parser.add_argument(
         "--prompt", metavar="TEXT", help="the text to go on with (default: standard input)"
     )
@@ -54,10 +56,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overflow",
         choices=OVERFLOWS,
-        help="where the text outgrows what the model can look at: let the oldest half of it slide "
+        help="where the text outgrows what the model can look at: let the older half of that slide "
         f"out of view, or refuse ({defaults['overflow']})",
     )
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="so many texts (1)")
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="write N texts (1)")
     parser.add_argument(
         "--seed", type=int, metavar="N", help="the same seed, the same text (default: another)"
     )
@@ -74,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     settings = {name: value for name, value in settings.items() if value is not None}
     Settings(**settings)  # refused before a model is loaded
     prompt = _standard_input() if options.prompt is None else options.prompt
-    generator = pipeline("text-generation", model=options.model or options.run)
+    generator = pipeline("text-generation", model=options.model)
     if options.samples > 1:
         texts = generator(
             prompt,
@@ -96,9 +98,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _standard_input() -> str:
     """All of the standard input, without the line break at its end."""
+    if sys.stdin is None:
+        raise ValueError("there is no standard input; give --prompt")
     if sys.stdin.isatty():
         print("the text to go on with, then Ctrl-D:", file=sys.stderr)
     try:
-        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+        return text.removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise ValueError(f"the standard input is not UTF-8 ({error.reason})") from error

@@ -37,7 +37,7 @@ from numpy_transformer.gradcheck.bugs import BUGS
 from numpy_transformer.gradcheck.checker import METHODS, check
 from numpy_transformer.gradcheck.face import Call, FaceError
 from numpy_transformer.gradcheck.report import Report
-from numpy_transformer.training.files import write_bytes
+from numpy_transformer.files import write_bytes
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

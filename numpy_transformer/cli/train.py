@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from numpy_transformer.cli import datasets, runs, training
-from numpy_transformer.cli.training import Option
+from numpy_transformer.cli import datasets, runs, training_command
+from numpy_transformer.cli.training_command import Option
 from numpy_transformer.data.batches import Batches
 from numpy_transformer.data.pairs import Pair, references
 from numpy_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary
@@ -34,7 +34,7 @@ TRAINING = {"steps": 2500, "lr": 3e-3, "warmup": 100, "batch_tokens": 1500, "eva
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
-    training.add_run_options(parser, "task or file")
+    training_command.add_run_options(parser, "task or file")
     datasets.add_options(parser)
 
     group = parser.add_argument_group("model")
@@ -42,22 +42,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", metavar="NAME", help=text)
     defaults = {field.name: field.default for field in fields(Config)} | MODEL
     del defaults["max_length"]  # it follows from the data
-    training.add_options(group, MODEL_OPTIONS, defaults)
+    training_command.add_options(group, MODEL_OPTIONS, defaults)
 
     group = parser.add_argument_group("training")
     defaults = {field.name: field.default for field in fields(Settings)} | TRAINING
-    training.add_options(group, TRAINING_OPTIONS, defaults)
+    training_command.add_options(group, TRAINING_OPTIONS, defaults)
 
 
 MODEL_OPTIONS = [
     Option("--N", int, "N", "layers in the encoder, and in the decoder"),
-    *training.LAYER_OPTIONS,
+    *training_command.LAYER_OPTIONS,
     Option("--label-smoothing", float, "epsilon_ls", "label smoothing"),
     Option("--norm", str, "norm", "place of the layer norms: 'pre', or 'post' as in the paper"),
     Option("--max-length", int, "max_length", "longest sequence (the data's plus a quarter)"),
 ]
 TRAINING_OPTIONS = [
-    *training.TRAINING_OPTIONS,
+    *training_command.TRAINING_OPTIONS,
     Option("--batch-tokens", int, "batch_tokens", "tokens in a batch, padding included"),
 ]
 
@@ -65,14 +65,13 @@ TRAINING_OPTIONS = [
 def run(options: argparse.Namespace) -> int:
     """Train, and say how it went."""
     folder, dataset, model, settings, saved = _resumed(options) if options.resume else _new(options)
-    state = training.run(
+    state = training_command.run(
         "train",
         folder,
         model.params,
         settings,
         _task(model, dataset, settings),
         saved,
-        options.overwrite,
         f"{len(dataset.train):,} pairs to train on, {len(dataset.held_out):,} held out",
     )
     if state is None:
@@ -83,25 +82,23 @@ def run(options: argparse.Namespace) -> int:
 
 def _new(options):
     """A new run: its folder, data, model and settings."""
-    options.seed = options.seed or 0
-    if options.seed < 0:
-        raise ValueError(f"--seed is {options.seed}, expected at least 0")
+    options.seed = training_command.checked_seed(options)
     dataset = datasets.from_options(options)
     name = dataset.description.get("task") or Path(options.data).stem
     folder = Path(options.run or Path("runs") / name)
-    settings = Settings(**TRAINING | training.given(options, Settings))
+    settings = Settings(**TRAINING | training_command.given(options, Settings))
     source = Vocabulary.build((s for s, _ in dataset.train), dataset.source_unit)
     target = Vocabulary.build((t for _, t in dataset.train), dataset.target_unit)
     config = _config(options, dataset, source, target)
     rng = np.random.default_rng([settings.seed, 0])
     model = runs.Model(encoder_decoder.init(rng, config), config, source, target)
-    training.check_folder(folder, options.overwrite)
+    training_command.check_folder(folder, options.overwrite)
     return folder, dataset, model, settings, None
 
 
 def _config(options, dataset, source, target) -> Config:
     """The settings of the model, checked against the data."""
-    given = training.given(options, Config)
+    given = training_command.given(options, Config)
     longest = max(
         max(len(source.split(s)), len(target.split(t)) + 2)
         for s, t in dataset.train + dataset.held_out
@@ -123,7 +120,7 @@ def _config(options, dataset, source, target) -> Config:
 def _resumed(options):
     """A run that goes on: all its settings are in the checkpoint."""
     flags = MODEL_OPTIONS + TRAINING_OPTIONS
-    folder, saved, settings = training.resumed(options, add_options, flags)
+    folder, saved, settings = training_command.resumed(options, add_options, flags)
     model = runs.model_of(saved)
     return folder, datasets.load(saved.settings["data"]), model, settings, saved
 
@@ -150,7 +147,7 @@ def _task(model: runs.Model, dataset: datasets.Dataset, settings: Settings) -> T
         return (-a["exact_match"], a["loss_per_token"]) < (-b["exact_match"], b["loss_per_token"])
 
     describe = {
-        "format": training.FORMAT,
+        "format": training_command.FORMAT,
         "model": asdict(model.config),
         "training": asdict(settings),
         "data": dataset.description,

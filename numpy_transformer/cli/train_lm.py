@@ -16,14 +16,14 @@ import argparse
 import hashlib
 import math
 import shlex
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_transformer.cli import training
-from numpy_transformer.cli.training import Option
+from numpy_transformer.cli import training_command
+from numpy_transformer.cli.training_command import Option
 from numpy_transformer.data import text as text_module
 from numpy_transformer.data.tokenizers import ByteLevelBPE, Characters, Tokenizer
 from numpy_transformer.data.tokenizers.byte_level_bpe import END_OF_TEXT
@@ -44,18 +44,18 @@ BATCH_SIZE = 16
 VOCABULARY = 1024  # tokens of a new byte-level BPE
 HELD_OUT = 0.1  # share of the text
 SAMPLE = 60  # tokens that the model writes at each evaluation
-EVALUATED = 2**24  # logits that are computed at once when the model is judged
+EVALUATED_TOKENS, EVALUATED_LOGITS = 2**13, 2**24  # at once, at most, when the model is judged
 
 MODEL_OPTIONS = [
     Option("--N", int, "N", "layers"),
-    *training.LAYER_OPTIONS,
+    *training_command.LAYER_OPTIONS,
     Option("--context", int, "max_length", "tokens that the model can look at"),
 ]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
-    training.add_run_options(parser, "the name of the file, or pydoc")
+    training_command.add_run_options(parser, "the name of the file, or pydoc")
     group = parser.add_argument_group("data")
     group.add_argument(
         "--text", metavar="FILE", help="what to read, in UTF-8 (default: Python's documentation)"
@@ -80,7 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = f"one of {', '.join(causal_lm.PRESETS)}; the options below override it"
     group.add_argument("--preset", metavar="NAME", help=text)
     defaults = {field.name: field.default for field in fields(Config)} | MODEL
-    training.add_options(group, MODEL_OPTIONS, defaults)
+    training_command.add_options(group, MODEL_OPTIONS, defaults)
     for flag, field, text in (
         ("--tie-output", "tie_output", "the output shares the embeddings"),
         ("--output-bias", "output_bias", "the output has a bias"),
@@ -93,7 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("training")
     defaults = {field.name: field.default for field in fields(Settings)} | TRAINING
-    training.add_options(group, training.TRAINING_OPTIONS, defaults)
+    training_command.add_options(group, training_command.TRAINING_OPTIONS, defaults)
     group.add_argument(
         "--batch-size", type=int, metavar="N", help=f"windows in a batch ({BATCH_SIZE})"
     )
@@ -116,9 +116,7 @@ def run(options: argparse.Namespace) -> int:
         f"{len(ids):,} tokens to train on ({len(dataset.train):,} characters, "
         f"{len(model.tokenizer):,} different tokens), {len(dataset.held_out):,} characters held out"
     )
-    state = training.run(
-        "train-lm", folder, model.params, settings, task, saved, options.overwrite, data
-    )
+    state = training_command.run("train-lm", folder, model.params, settings, task, saved, data)
     if state is None:
         return 130
     best = state.best
@@ -128,40 +126,50 @@ def run(options: argparse.Namespace) -> int:
     print(f"              {best['bits_per_byte']:8.4f} bits a byte")
     print(f"  perplexity  {best['perplexity']:8.2f}")
     print("\nLet it write:")
-    print(f"  numpy-transformer generate --run {name} --prompt {shlex.quote(_beginning(dataset))}")
-    print("Give it away, as Hugging Face's transformers read it:")
-    print(f"  numpy-transformer export --run {name} --to FOLDER")
+    prompt = shlex.quote(_beginning(dataset))
+    print(f"  numpy-transformer generate --run {name} --prompt={prompt}")
+    if isinstance(model.tokenizer, ByteLevelBPE) and not model.config.output_bias:
+        print("Give it away, as Hugging Face's transformers read it:")
+        print(f"  numpy-transformer export --run {name} --to FOLDER")
     return 0
 
 
 def _new(options):
     """A new run: its folder, text, model and settings."""
-    options.seed = options.seed or 0
-    if options.seed < 0:
-        raise ValueError(f"--seed is {options.seed}, expected at least 0")
-    folder = Path(options.run or Path("runs") / (Path(options.text).stem if options.text else "pydoc"))
-    training.check_folder(folder, options.overwrite)
-    given = training.given(options, Config)
-    chosen = causal_lm.preset(options.preset, vocab=1, **given) if options.preset else Config(
-        **MODEL | given | {"vocab": 1}
-    )
+    options.seed = training_command.checked_seed(options)
+    name = Path(options.text).stem if options.text else "pydoc"
+    folder = Path(options.run or Path("runs") / name)
+    training_command.check_folder(folder, options.overwrite)
+    # Checked before the text is read, which may take long; the vocabulary follows from the text.
+    given = training_command.given(options, Config) | {"vocab": 1}
+    if options.preset:
+        chosen = causal_lm.preset(options.preset, **given)
+    else:
+        chosen = Config(**MODEL | given)
     batch_size = BATCH_SIZE if options.batch_size is None else options.batch_size
     if batch_size < 1:
         raise ValueError(f"--batch-size is {batch_size}, expected at least 1")
-    tokens = batch_size * chosen.max_length
-    settings = Settings(**TRAINING | training.given(options, Settings) | {"batch_tokens": tokens})
+    given = training_command.given(options, Settings)
+    settings = Settings(
+        **TRAINING | given, batch_tokens=batch_size * chosen.max_length
+    )
     dataset, tokenizer = _data(options)
-    config = Config(**asdict(chosen) | {"vocab": len(tokenizer)})
+    config = replace(chosen, vocab=len(tokenizer))
     params = causal_lm.init(np.random.default_rng([settings.seed, 0]), config)
     return folder, dataset, LanguageModel(params, config, tokenizer), settings, None
 
 
 def _resumed(options):
     """A run that goes on: all its settings are in the checkpoint."""
-    flags = MODEL_OPTIONS + training.TRAINING_OPTIONS
-    folder, saved, settings = training.resumed(options, add_options, flags)
+    flags = MODEL_OPTIONS + training_command.TRAINING_OPTIONS
+    folder, saved, settings = training_command.resumed(options, add_options, flags, ("text",))
     model = language_model.model_of(saved)
-    return folder, _load(saved.settings["data"]), model, settings, saved
+    try:
+        moved = {"text": str(Path(options.text).resolve())} if options.text else {}
+        dataset = _load(saved.settings["data"] | moved)
+    except (KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{folder}: settings.json is damaged: {error}") from error
+    return folder, dataset, model, settings, saved
 
 
 def _data(options) -> tuple[Dataset, Tokenizer]:
@@ -179,6 +187,10 @@ def _data(options) -> tuple[Dataset, Tokenizer]:
     if kind == "bpe":
         size = VOCABULARY if options.vocab_size is None else options.vocab_size
         return dataset, ByteLevelBPE.train(dataset.train, size)
+    if not Path(kind).is_dir():
+        raise ValueError(
+            f"--tokenizer is {kind!r}, expected 'characters', 'bpe', or a folder that is there"
+        )
     return dataset, ByteLevelBPE.read(Path(kind))
 
 
@@ -188,14 +200,15 @@ def _load(description: dict[str, Any]) -> Dataset:
         text = text_module.read_text(description["text"])
     else:
         text = description["separator"].join(text_module.documentation())
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    train, held_out = text_module.hold_out(text, description["held_out"])
+    digest = hashlib.sha256("\0".join((train, held_out)).encode()).hexdigest()
     if description.setdefault("sha256", digest) != digest:
         raise ValueError(
             f"{description['text'] or 'the documentation of this Python'} is not the text that "
-            "the run was started with. Put the old file back or use the same version of Python, "
-            "or train anew in another folder."
+            "the run was started with. Put the old file back, say where it is now (--text), or use "
+            "the same version of Python; or train anew in another folder."
         )
-    return Dataset(*text_module.hold_out(text, description["held_out"]), description)
+    return Dataset(train, held_out, description)
 
 
 def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Settings) -> Task:
@@ -204,21 +217,22 @@ def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Sett
     held_out = model.tokenizer.encode(dataset.held_out)
     if len(held_out) < 2:
         raise ValueError("what is held out is a single token; hold out more, with --held-out")
-    size = len(dataset.held_out.encode())  # bytes
+    size = len(model.tokenizer.decode_bytes(held_out[1:]))  # bytes that are predicted
+    at_once = max(1, min(EVALUATED_TOKENS, EVALUATED_LOGITS // config.vocab) // length)  # windows
 
     def evaluate(params):
         nats = count = 0.0
-        for batch in consecutive(held_out, length, max(1, EVALUATED // (length * config.vocab))):
+        for batch in consecutive(held_out, length, at_once):
             loss, _ = causal_lm_loss.forward(batch, params, config)
             nats, count = nats + float(loss) * batch[:, 1:].size, count + batch[:, 1:].size
         return {
             "loss_per_token": nats / count,
             "bits_per_byte": nats / math.log(2) / size,
-            "perplexity": math.exp(min(nats / count, 700)),
+            "perplexity": math.exp(min(nats / count, 700)),  # beyond, exp overflows
         }
 
     describe = {
-        "format": training.FORMAT,
+        "format": training_command.FORMAT,
         "kind": language_model.KIND,
         "model": asdict(config),
         "training": asdict(settings),
@@ -237,8 +251,11 @@ def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Sett
 
 
 def _beginning(dataset: Dataset) -> str:
-    """The first line of what was held out, or as much of it as fits into a line."""
-    return next((line for line in dataset.held_out.split("\n")[1:] if line.strip()), "\n")[:40]
+    """The first words of a line of what was held out, for the model to go on with."""
+    _, *whole = dataset.held_out.splitlines() or [""]  # the first one may be cut in two
+    line = next((line.strip() for line in whole if line.strip()), "") or dataset.held_out.strip()
+    words = line[:40].rpartition(" ")[0] if len(line) > 40 else ""
+    return words or line[:40] or dataset.held_out[:1]
 
 
 def _sample(model: LanguageModel, dataset: Dataset) -> str:

@@ -1,4 +1,4 @@
-"""Plain text to train a language model on: a file, or the documentation in every CPython."""
+"""Plain text to train a language model on: a file, or the documentation that Python carries."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ def documentation() -> list[str]:
     The topics repeat each other word for word (``specialnames`` has all of ``customization``).
     Each paragraph is kept once, where it comes first: what is held out of such a text would
     otherwise stand in the rest as well. It differs a little from one version of Python to the
-    next.
+    next. Raises ``DataError`` where a Python comes without it.
 
     >>> texts = documentation()
     >>> texts[0].startswith("The \\"assert\\" statement")
     True
     """
-    from pydoc_data.topics import topics
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise DataError(f"this Python comes without its documentation ({error})") from error
 
     seen: set[str] = set()
     texts = []
@@ -53,11 +56,14 @@ def documentation() -> list[str]:
 def hold_out(text: str, share: float) -> tuple[str, str]:
     """The text without its end, and the end: ``share`` of its characters.
 
-    Raises ``ValueError`` when one of the two would have fewer than two characters.
+    Raises ``ValueError`` for a share that is none, and when one of the two would have fewer than
+    two characters.
 
     >>> hold_out("0123456789", 0.2)
     ('01234567', '89')
     """
+    if not 0 < share < 1:
+        raise ValueError(f"the share to hold out is {share}, expected above 0 and below 1")
     cut = len(text) - round(share * len(text))
     if not 2 <= cut <= len(text) - 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Windows: pieces of one long text, all of the same length, to train a language model on.
+"""Windows: pieces of the ids of one long text, all of one length, to train a language model on.
 
 Where the windows of a batch lie follows from the seed, the epoch and the number of the batch
 alone, so training can be taken up again at any of them.
@@ -16,8 +16,8 @@ import numpy as np
 class Windows:
     """Batches of windows, each ``length + 1`` tokens: what the model reads, and one more.
 
-    Each window lies anywhere in the text, drawn with a seed. An epoch is as many batches as it
-    takes to read as many tokens as the text has.
+    Each window lies anywhere in the text, drawn with a seed. In an epoch as many tokens are read as
+    the text has, rounded down to whole batches.
 
     >>> windows = Windows(range(100), length=8, rows=4, seed=0)
     >>> windows.count(epoch=0)
@@ -59,8 +59,9 @@ class Windows:
 
 
 def consecutive(ids: Sequence[int], length: int, rows: int) -> Iterator[np.ndarray]:
-    """The whole text once: windows side by side, ``(B, T + 1)``, each predicting what the last
-    one did not. Every token but the first is predicted exactly once; the last window is shorter.
+    """The whole text once, in windows side by side, ``(B, T + 1)``.
+
+    Every token but the first is predicted exactly once. The last window may be shorter.
 
     >>> [batch.tolist() for batch in consecutive(range(8), length=2, rows=2)]
     [[[0, 1, 2], [2, 3, 4]], [[4, 5, 6]], [[6, 7]]]

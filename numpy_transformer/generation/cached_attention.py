@@ -1,4 +1,4 @@
-"""Attention of new tokens to the keys and values that were kept of earlier ones.
+"""Attention of new tokens to the keys and values that were kept of earlier ones, the *KV cache*.
 
 The keys and values of earlier tokens do not change when a token is added, as no token sees a later
 one. So they are computed once and kept; each step computes those of the new tokens alone.

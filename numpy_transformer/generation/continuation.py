@@ -3,33 +3,35 @@
 What a prompt gets does not depend on the others in its batch, nor on whether keys and values are
 kept, but for rounding.
 
-**A text longer than the context.** The model looks at no more than ``C = max_length`` tokens. A
-text that grows beyond loses its oldest tokens, ``C // 2`` at a time (``window`` says how many): the
-rest is read anew, at other positions, and then there is room again. Dropping a single token each
-time would mean to read everything anew for every token.
+**A text longer than the context.** The model looks at no more than C tokens (the ``max_length`` of
+its own settings; the one in ``Settings`` below is the length of a text). Of a text that grows
+beyond, the oldest ``C // 2`` that it looks at go out of view, as often as need be (``window`` says
+where it looks): the rest is read anew, at other positions, and then there is room again. Dropping
+a single token each time would mean to read everything anew for every token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 
-from numpy_transformer.generation import causal, sampling
+from numpy_transformer.generation import incremental_lm, sampling
 from numpy_transformer.models.causal_lm import Config
 from numpy_transformer.parameters import Tree
 
 OVERFLOWS = ("slide", "refuse")
-MOST = 256  # tokens to add, where nothing is said of it
+MAX_NEW_TOKENS = 256  # where nothing is said of it
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to go on; checked when made. Names and defaults are those of Hugging Face's pipeline.
+    """How to go on; checked when made.
 
-    Lengths are in tokens: ``max_length`` and ``min_length`` count the prompt, the other two do not.
+    Names and defaults are those of Hugging Face's pipeline; ``overflow`` is our own. Lengths are in
+    tokens: ``max_length`` and ``min_length`` count the prompt, the other two do not.
 
     >>> Settings(temperature=0.0)
     Traceback (most recent call last):
@@ -39,11 +41,11 @@ class Settings:
 
     max_new_tokens: int | None = None  # the most tokens to add; 256 where neither is given
     max_length: int | None = None  # the most tokens in all, instead
-    min_new_tokens: int = 0  # before that many, the end of the text is not chosen
+    min_new_tokens: int = 0  # before this many, the end of the text is not chosen
     min_length: int = 0  # the same, with the prompt
     do_sample: bool = True  # draw at random; otherwise greedy: always the likeliest token
     temperature: float = 0.7  # divides the logits
-    top_k: int = 50  # draw from so many of the likeliest tokens; 0: from all
+    top_k: int = 50  # draw from this many of the likeliest tokens; 0: from all
     top_p: float = 1.0  # draw from the likeliest tokens with this probability together; 1: from all
     repetition_penalty: float = 1.0  # above 1: what is in the text already becomes less likely
     overflow: str = "slide"  # beyond the context: "slide" on or "refuse"
@@ -63,11 +65,23 @@ class Settings:
                 continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} is {value!r}, expected a whole number, at least {least}")
+            object.__setattr__(self, name, int(value))  # NumPy's small integers would overflow
         if self.max_new_tokens is not None and self.max_length is not None:
             raise ValueError(
                 f"max_new_tokens is {self.max_new_tokens} and max_length {self.max_length}; "
                 "give one of them"
             )
+        if self.shortest(0) > self.longest(0):
+            raise ValueError(
+                f"a text shall have at least {self.shortest(0)} tokens, but at most "
+                f"{self.longest(0)}: give a larger max_length or max_new_tokens"
+            )
+        for name in ("temperature", "top_p", "repetition_penalty"):
+            if not isinstance(getattr(self, name), Real):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a number")
+        for name in ("do_sample", "use_cache"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected True or False")
         if not 0 < self.temperature < np.inf:
             raise ValueError(
                 f"temperature is {self.temperature}, expected above 0; "
@@ -80,15 +94,16 @@ class Settings:
         if self.overflow not in OVERFLOWS:
             raise ValueError(f"overflow is {self.overflow!r}, expected one of {OVERFLOWS}")
 
-    def longest(self, prompt: int) -> int:
-        """The most tokens that a text may have, of which so many are the prompt."""
+    def longest(self, prompt_length: int) -> int:
+        """The most tokens that a text may have, prompt included."""
         if self.max_length is not None:
             return self.max_length
-        return prompt + (MOST if self.max_new_tokens is None else self.max_new_tokens)
+        new = MAX_NEW_TOKENS if self.max_new_tokens is None else self.max_new_tokens
+        return prompt_length + new
 
-    def shortest(self, prompt: int) -> int:
-        """The least tokens that a text may have, of which so many are the prompt."""
-        return max(prompt + self.min_new_tokens, self.min_length)
+    def shortest(self, prompt_length: int) -> int:
+        """The fewest tokens that a text may have, prompt included."""
+        return max(prompt_length + self.min_new_tokens, self.min_length)
 
 
 def window(length: int, context: int) -> int:
@@ -101,7 +116,7 @@ def window(length: int, context: int) -> int:
     return max(0, -(-(length - context) // step)) * step
 
 
-def tokens(
+def generate(
     prompts: Sequence[Sequence[int]],
     params: Tree,
     config: Config,
@@ -113,7 +128,8 @@ def tokens(
     """The tokens that follow, as they come: pairs of the number of the prompt and a token.
 
     A prompt has its last token when that is ``end``, when ``stop(row, token)`` says so, or when it
-    is as long as the settings allow. Each prompt has a random generator of its own.
+    is as long as the settings allow. Each prompt has a random generator of its own; greedy choices
+    need none.
 
     Raises ``ValueError`` before anything is computed: for a prompt without tokens, with ids that
     are not in the vocabulary, or too long.
@@ -122,15 +138,17 @@ def tokens(
     >>> config = causal_lm.preset("nano", vocab=20)
     >>> params = causal_lm.init(np.random.default_rng(0), config)
     >>> greedy = Settings(max_new_tokens=2, do_sample=False)
-    >>> found = list(tokens([[1, 2, 3], [4]], params, config, greedy, rngs=[]))
+    >>> found = list(generate([[1, 2, 3], [4]], params, config, greedy, rngs=[]))
     >>> [row for row, token in found]
     [0, 1, 0, 1]
     """
+    if settings.do_sample and len(rngs) < len(prompts):
+        raise ValueError(f"{len(rngs)} random generators for {len(prompts)} prompts")
     _check(prompts, config, settings)
-    return _tokens(prompts, params, config, settings, rngs, end, stop)
+    return _generate(prompts, params, config, settings, rngs, end, stop)
 
 
-def _tokens(prompts, params, config, settings, rngs, end, stop):
+def _generate(prompts, params, config, settings, rngs, end, stop) -> Iterator[tuple[int, int]]:
     texts = [list(prompt) for prompt in prompts]
     limits = [settings.longest(len(prompt)) for prompt in prompts]
     active = list(range(len(texts)))  # the prompts that are not at their end
@@ -143,13 +161,13 @@ def _tokens(prompts, params, config, settings, rngs, end, stop):
             ids, first = _left_padded(unread)
             # A row grows until it is as long as it may get, or fills the context and is read anew.
             growth = (
-                min(limits[row] - len(texts[row]), config.max_length - len(tokens))
-                for row, tokens in zip(active, unread)
+                min(limits[row] - len(texts[row]), config.max_length - len(ids_of_row))
+                for row, ids_of_row in zip(active, unread)
             )
-            state = causal.start(first, ids.shape[1] + max(growth), params, config)
+            state = incremental_lm.start(first, ids.shape[1] + max(growth), params, config)
         else:
             ids = np.array([[texts[row][-1]] for row in active])  # (B, 1)
-        logits, state = causal.extend(ids, state, params, config)  # (B, V)
+        logits, state = incremental_lm.extend(ids, state, params, config)  # (B, V)
         if end is not None:
             too_short = [len(texts[row]) < settings.shortest(len(prompts[row])) for row in active]
             logits[too_short, end] = -np.inf
@@ -163,7 +181,7 @@ def _tokens(prompts, params, config, settings, rngs, end, stop):
                 going_on.append(i)
         if len(going_on) < len(active):
             active, windows = [active[i] for i in going_on], [windows[i] for i in going_on]
-            state = causal.select(state, np.array(going_on, int))
+            state = incremental_lm.select(state, np.array(going_on, int))
 
 
 def _left_padded(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:

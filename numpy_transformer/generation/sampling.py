@@ -35,13 +35,18 @@ def repetition_penalty(
 def temperature(logits: np.ndarray, value: float) -> np.ndarray:
     """Divide by ``value``: below 1 the likely becomes likelier, above 1 the unlikely does.
 
-    Source: Ackley, Hinton and Sejnowski 1985, "A Learning Algorithm for Boltzmann Machines",
-    equation 5.
+    The largest logit of each row is subtracted first, which changes no probability: so a very
+    small ``value`` gives 0 and ``-inf``, and not ``inf``.
+
+    Source: Ackley, Hinton and Sejnowski 1985, "A Learning Algorithm for Boltzmann Machines".
 
     >>> temperature(np.array([[1.0, 2.0]]), 0.5)
-    array([[2., 4.]])
+    array([[-2.,  0.]])
     """
-    return logits / value
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        return shifted / value
 
 
 def top_k(logits: np.ndarray, k: int) -> np.ndarray:
@@ -59,7 +64,7 @@ def top_k(logits: np.ndarray, k: int) -> np.ndarray:
 
 
 def top_p(logits: np.ndarray, p: float) -> np.ndarray:
-    """Keep the most probable tokens, as few as have a probability of ``p`` together.
+    """Nucleus sampling: keep the fewest tokens whose probabilities add up to at least ``p``.
 
     Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1.
 
@@ -79,12 +84,14 @@ def draw(logits: np.ndarray, rngs: Sequence[np.random.Generator]) -> np.ndarray:
     """A token for each row, ``(B,)``, drawn with the probabilities ``softmax(logits)``.
 
     Each row has a generator of its own, from which it takes one number, so that what a row gets
-    does not depend on the other rows.
+    does not depend on the other rows. Raises ``ArithmeticError`` for logits that are no numbers.
 
     >>> draw(np.array([[0.0, -np.inf], [-np.inf, 0.0]]), [np.random.default_rng(0)] * 2)
     array([0, 1])
     """
     probability, _ = softmax.forward(logits.astype(np.float64))  # (B, V)
     upto = np.cumsum(probability, axis=-1)  # (B, V)
+    if not np.isfinite(upto[:, -1]).all():
+        raise ArithmeticError("there is a logit that is infinite or NaN: the weights are damaged")
     numbers = np.array([rng.random() for rng in rngs]) * upto[:, -1]  # (B,), each below the last
     return (upto <= numbers[:, None]).sum(axis=-1)  # how many intervals end before the number

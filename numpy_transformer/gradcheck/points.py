@@ -25,7 +25,12 @@ from numpy_transformer.layers import (
     input_embedding,
     multi_head_attention,
 )
-from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.models import (
+    causal_lm,
+    causal_lm_loss,
+    encoder_decoder,
+    encoder_decoder_loss,
+)
 from numpy_transformer.ops import (
     attention,
     cross_entropy,
@@ -149,12 +154,18 @@ def _input_embedding(rng):
     return Point(input_embedding, (*args, RATE, _generator(rng)))
 
 
-def _multi_head_attention(rng):
-    params = _random_tree(rng, multi_head_attention.init(rng, D))
+def _key_biases(params):
+    """A bias of the key adds the same number to all scores of a query; softmax takes it out."""
+    return tuple(
+        f"dparams.{name}" for name, _ in parameters.items(params) if name.endswith("key.bias")
+    )
+
+
+def _multi_head_attention(rng, bias):
+    params = _random_tree(rng, multi_head_attention.init(rng, D, bias=bias))
     x, memory = _normal(rng, B, T, D), _normal(rng, B, S, D)
     args = (x, memory, params, H, _mask(rng, B, 1, T, S), RATE, _generator(rng))
-    # A bias of the key adds the same number to all scores of a query, and softmax takes it out.
-    return Point(multi_head_attention, args, zero=("dparams.key.bias",))
+    return Point(multi_head_attention, args, {}, _key_biases(params))
 
 
 def _feed_forward(rng, activation):
@@ -168,16 +179,17 @@ def _layer_settings(norm, activation):
     return {"norm": norm, "activation": activation} | dict.fromkeys(rates, RATE)
 
 
-def _key_biases(params):
-    return tuple(
-        f"dparams.{name}" for name, _ in parameters.items(params) if name.endswith("key.bias")
-    )
-
-
 def _encoder_layer(rng, norm, activation):
     params = _random_tree(rng, encoder_layer.init(rng, D, F))
     args = (_normal(rng, B, S, D), params, H, _mask(rng, B, 1, 1, S), _generator(rng))
     return Point(encoder_layer, args, _layer_settings(norm, activation), _key_biases(params))
+
+
+def _causal_layer(rng):
+    """A layer of a decoder-only model: the encoder's, and no token sees a later one."""
+    params = _random_tree(rng, encoder_layer.init(rng, D, F, attention_bias=False))
+    args = (_normal(rng, B, T, D), params, H, masks.causal_mask(T), _generator(rng))
+    return Point(encoder_layer, args, _layer_settings("pre", "gelu_tanh"))
 
 
 def _decoder_layer(rng, norm, activation):
@@ -234,12 +246,41 @@ def _loss(rng, **settings):
     return Point(encoder_decoder_loss, (source, target, *others), {}, zero)
 
 
+LANGUAGE_MODEL = causal_lm.Config(
+    vocab=V,
+    N=1,
+    d_model=D,
+    d_ff=F,
+    h=H,
+    P_drop=RATE,
+    attention_dropout=RATE,
+    activation_dropout=RATE,
+    max_length=7,
+    dtype="float64",
+)
+
+
+def _language_model(rng, length=T, **settings):
+    """No padding: every id is a token, 0 as well, and some are repeated."""
+    config = replace(LANGUAGE_MODEL, **settings)
+    params = _random_tree(rng, causal_lm.init(rng, config))
+    ids = rng.integers(config.vocab, size=(B, length))
+    ids[:, 1] = ids[:, 0]
+    return Point(causal_lm, (ids, params, config, _generator(rng)), {}, _key_biases(params))
+
+
+def _language_model_loss(rng, **settings):
+    """T + 1 tokens: one more to predict."""
+    return _language_model(rng, T + 1, **settings)._replace(op=causal_lm_loss)
+
+
 def _with(point: Callable[..., Point], *args, **settings) -> Callable[[np.random.Generator], Point]:
     return lambda rng: point(rng, *args, **settings)
 
 
 UNTIED = {"tie_output": False, "target_vocab": V + 2}
 TIED = {"tie_output": True, "tie_source": True}
+WITH_OUTPUT = {"tie_output": False, "output_bias": True, "attention_bias": False}
 
 POINTS: dict[str, Callable[[np.random.Generator], Point]] = {
     "linear": _linear,
@@ -255,12 +296,14 @@ POINTS: dict[str, Callable[[np.random.Generator], Point]] = {
     "attention": _attention,
     "cross_entropy": _with(_cross_entropy, 0.0),
     "cross_entropy, smoothed": _with(_cross_entropy, 0.1),
-    "multi_head_attention": _multi_head_attention,
+    "multi_head_attention": _with(_multi_head_attention, bias=True),
+    "multi_head_attention, no bias": _with(_multi_head_attention, bias=False),
     "feed_forward, relu": _with(_feed_forward, "relu"),
     "feed_forward, gelu": _with(_feed_forward, "gelu"),
     "feed_forward, gelu_tanh": _with(_feed_forward, "gelu_tanh"),
     "encoder_layer, pre-norm, relu": _with(_encoder_layer, "pre", "relu"),
     "encoder_layer, post-norm, gelu": _with(_encoder_layer, "post", "gelu"),
+    "encoder_layer, causal": _causal_layer,
     "decoder_layer, pre-norm, relu": _with(_decoder_layer, "pre", "relu"),
     "decoder_layer, post-norm, gelu": _with(_decoder_layer, "post", "gelu"),
     "encoder": _encoder,
@@ -274,6 +317,14 @@ POINTS: dict[str, Callable[[np.random.Generator], Point]] = {
     "encoder_decoder_loss, post-norm, tied": _with(
         _loss, norm="post", positions="learned", activation="gelu", **TIED
     ),
+    "causal_lm, tied": _language_model,
+    "causal_lm, untied": _with(
+        _language_model, positions="sinusoidal", activation="relu", **WITH_OUTPUT
+    ),
+    "causal_lm_loss, tied": _with(
+        _language_model_loss, positions="sinusoidal", activation="gelu", output_bias=True
+    ),
+    "causal_lm_loss, untied": _with(_language_model_loss, **WITH_OUTPUT),
 }
 
 

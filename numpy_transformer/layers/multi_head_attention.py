@@ -6,8 +6,9 @@ Forward. Each head attends with its own K = D / H columns of the three projectio
     heads = attention(query, key, value)                     for each head
     y     = concat(heads) W_o + b_o
 
-``x`` asks, ``memory`` answers. In self-attention both are the same array, and its gradient is the
-sum of the two that ``backward`` returns.
+The biases of query, key and value may be left out. ``x`` asks, ``memory`` answers. In
+self-attention both are the same array, and its gradient is the sum of the two that ``backward``
+returns.
 
 Backward: the same maps in reverse. ``memory`` is used twice, by key and value, so its gradient is
 the sum of what comes back from the two.
@@ -41,15 +42,15 @@ class Cache(NamedTuple):
 def init(
     rng: np.random.Generator, d_model: int, dtype: type = np.float32, bias: bool = True
 ) -> Tree:
-    """Four weights ``(D, D)`` and four biases ``(D,)``; without ``bias`` the output's alone.
+    """Four weights ``(D, D)`` and four biases ``(D,)``; with ``bias=False`` the output's alone.
 
     As in PyTorch's ``nn.Transformer``: Xavier uniform, where query, key and value count as one
     matrix ``(D, 3 D)`` (so their bound is ``sqrt(6 / 4D)``); biases 0.
     """
 
-    def projection(fan_out: int, bias: bool) -> Tree:
+    def projection(fan_out: int, with_bias: bool) -> Tree:
         weight = xavier_uniform(rng, (d_model, d_model), dtype, fan_out)
-        return {"weight": weight} | ({"bias": np.zeros(d_model, dtype)} if bias else {})
+        return {"weight": weight} | ({"bias": np.zeros(d_model, dtype)} if with_bias else {})
 
     tree = {name: projection(3 * d_model, bias) for name in ("query", "key", "value")}
     return tree | {"output": projection(d_model, True)}

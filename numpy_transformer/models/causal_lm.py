@@ -11,8 +11,10 @@ Forward::
 (``layers/encoder_layer.py``): a decoder without an encoder has nothing to cross-attend to, and
 what makes it a decoder is the causal mask.
 
-Backward: the same steps in reverse. Tied embeddings are used twice, where tokens come in and
-where logits go out, and their gradient is the sum of the two.
+Backward: the same steps in reverse. Tied embeddings E are used twice, where tokens come in and
+where logits go out (``logits = h E^T``), and their gradient is the sum of the two::
+
+    dh = dlogits E,    dE = (what the input's embedding returns) + dlogits^T h
 
 Shapes: ``ids (B, T)`` integers, ``logits (B, T, V)``.
 
@@ -37,12 +39,14 @@ from numpy_transformer.models import settings
 from numpy_transformer.ops import linear, masks, positions
 from numpy_transformer.parameters import Tree
 
-DEVIATION = 0.02  # of the weights at the start of training
+INITIAL_STD = 0.02  # the standard deviation of the weights at the start of training
 
 
 @dataclass(frozen=True)
 class Config:
     """The settings of a language model, named as those of the encoder-decoder; checked when made.
+
+    The parameters have to be made for the same settings (``init``).
 
     Raises ``ValueError`` naming the setting, what was given and what is allowed.
 
@@ -74,12 +78,14 @@ class Config:
         """Check every setting."""
         settings.check_sizes(self, "vocab")
         settings.check_layers(self)
+        settings.check_flags(self, "tie_output", "output_bias", "attention_bias")
 
 
 PRESETS = {
     # The smallest that learns something; seconds on a laptop.
     "nano": {"N": 2, "d_model": 32, "d_ff": 128, "h": 4, "max_length": 32},
-    # A model of characters: 209,729 parameters with the 65 characters of Tiny Shakespeare.
+    # The model of characters of Karpathy's lecture "Let's build GPT" (its gpt.py): 209,729
+    # parameters with the 65 characters of Tiny Shakespeare.
     "char": {"N": 4, "d_model": 64, "d_ff": 256, "h": 4, "max_length": 32, "activation": "relu"}
     | {"tie_output": False, "output_bias": True, "attention_bias": False},
     # GPT-2's four sizes, with 124, 355, 774 and 1558 million parameters.
@@ -107,17 +113,18 @@ class Cache(NamedTuple):
     """What ``backward`` needs."""
 
     embedding: input_embedding.Cache
-    decoder: encoder.Cache
+    decoder: encoder.Cache  # the encoder's layers, under a causal mask
     output: linear.Cache
     config: Config
 
 
 def init(rng: np.random.Generator, config: Config) -> Tree:
-    """The parameters at the start of training, drawn as GPT-2's are.
+    """The parameters at the start of training, drawn as GPT-2's paper has it.
 
     All weights and tables from a normal distribution with deviation 0.02, where a residual gets
     its output (2 N times) divided by ``sqrt(2 N)``, so that the sum of all does not grow with the
-    number of layers; biases 0, norms 1 and 0.
+    number of layers; biases 0, norms 1 and 0. (OpenAI's own code draws positions with 0.01, and
+    leaves out the division.)
 
     Source: Radford et al. 2019, section 2.3; the deviation is that of Radford et al. 2018,
     section 4.1.
@@ -128,7 +135,7 @@ def init(rng: np.random.Generator, config: Config) -> Tree:
     """
     D, V, dtype = config.d_model, config.vocab, np.dtype(config.dtype).type
 
-    def draw(shape: tuple[int, ...], deviation: float = DEVIATION) -> np.ndarray:
+    def draw(shape: tuple[int, ...], deviation: float = INITIAL_STD) -> np.ndarray:
         return (deviation * rng.standard_normal(shape)).astype(dtype)
 
     params = {"embedding": {"weight": draw((V, D))}}
@@ -137,11 +144,12 @@ def init(rng: np.random.Generator, config: Config) -> Tree:
     params["decoder"] = encoder.init(
         rng, config.N, D, config.d_ff, "pre", dtype, config.attention_bias
     )
+    # encoder.init gives names and shapes; all but the norms is drawn anew.
     for name, array in parameters.items(params["decoder"]):
         into_residual = name.endswith("output.weight")
         scale = 1 / math.sqrt(2 * config.N) if into_residual else 1
         if array.ndim == 2:
-            array[...] = draw(array.shape, DEVIATION * scale)
+            array[...] = draw(array.shape, INITIAL_STD * scale)
         elif "norm" not in name:
             array[...] = 0
     output = {} if config.tie_output else {"weight": draw((D, V))}
@@ -181,7 +189,7 @@ def forward(
     h, decoder_cache = encoder.forward(
         x, params["decoder"], config.h, mask, rng, **settings.layer_settings(config, "pre")
     )  # (B, T, D)
-    logits, output_cache = linear.forward(h, *output_map(params))  # (B, T, V)
+    logits, output_cache = linear.forward(h, *output_map(params, config))  # (B, T, V)
     return logits, Cache(embedding_cache, decoder_cache, output_cache, config)
 
 
@@ -202,11 +210,14 @@ def backward(dlogits: np.ndarray, cache: Cache) -> Tree:
     return dparams | ({"output": doutput} if doutput else {})
 
 
-def output_map(params: Tree) -> tuple[np.ndarray, np.ndarray | None]:
-    """The output's weight ``(D, V)``, its own or the embeddings', and its bias ``(V,)``, if any."""
-    output = params.get("output", {})
-    weight = output["weight"] if "weight" in output else params["embedding"]["weight"].T
-    return weight, output.get("bias")
+def output_map(params: Tree, config: Config) -> tuple[np.ndarray, np.ndarray | None]:
+    """The output's weight ``(D, V)``, its own or the embeddings', and its bias ``(V,)``, if any.
+
+    Raises ``KeyError`` where the settings ask for what the parameters do not have.
+    """
+    tied = config.tie_output
+    weight = params["embedding"]["weight"].T if tied else params["output"]["weight"]
+    return weight, params["output"]["bias"] if config.output_bias else None
 
 
 def position_table(params: Tree, config: Config) -> np.ndarray:

@@ -10,7 +10,7 @@ Backward: the two derivatives in reverse.
 ``exp(loss)`` is the perplexity: among how many equally likely tokens the model is undecided.
 
 Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
-equation 1.
+equation 1, which has the sum where here it is the mean.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def forward(
     >>> config = causal_lm.preset("nano", vocab=20)
     >>> params = causal_lm.init(np.random.default_rng(0), config)
     >>> loss, cache = forward(np.array([[1, 5, 6]]), params, config)
-    >>> print(round(loss, 1), round(np.log(20), 1))
+    >>> print(round(loss, 1), round(np.log(20), 1))  # untrained, it can but guess: log V
     3.0 3.0
     >>> dparams = backward(1.0, cache)
     >>> list(dparams)

@@ -72,6 +72,7 @@ class Config:
         settings.check_layers(self)
         settings.check_rates(self, "epsilon_ls")
         settings.check_choices(self, "norm")
+        settings.check_flags(self, "scale_embeddings", "tie_source", "tie_output")
         if self.tie_source and self.source_vocab != self.target_vocab:
             raise ValueError(
                 "tie_source needs one vocabulary for both sides, but "

@@ -7,7 +7,7 @@ setting is refused with ``ValueError``: its name, what was given, what is allowe
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from numpy_transformer.layers import feed_forward, residual
@@ -36,10 +36,18 @@ def check_sizes(config: Any, *names: str) -> None:
 
 
 def check_rates(config: Any, *names: str) -> None:
-    """Each is at least 0 and below 1."""
+    """Each is a number, at least 0 and below 1."""
     for name in names:
-        if not 0 <= getattr(config, name) < 1:
-            raise ValueError(f"{name}={getattr(config, name)}, expected at least 0 and below 1")
+        value = getattr(config, name)
+        if not isinstance(value, Real) or not 0 <= value < 1:
+            raise ValueError(f"{name}={value!r}, expected at least 0 and below 1")
+
+
+def check_flags(config: Any, *names: str) -> None:
+    """Each is ``True`` or ``False``."""
+    for name in names:
+        if not isinstance(getattr(config, name), bool):
+            raise ValueError(f"{name}={getattr(config, name)!r}, expected True or False")
 
 
 def check_choices(config: Any, *names: str) -> None:
@@ -54,8 +62,8 @@ def check_layers(config: Any) -> None:
     check_sizes(config, "N", "d_model", "d_ff", "h", "max_length")
     check_rates(config, "P_drop", "attention_dropout", "activation_dropout")
     check_choices(config, "activation", "positions", "sinusoids", "dtype")
-    if not 0 < config.norm_eps < math.inf:
-        raise ValueError(f"norm_eps={config.norm_eps}, expected above 0")
+    if not isinstance(config.norm_eps, Real) or not 0 < config.norm_eps < math.inf:
+        raise ValueError(f"norm_eps={config.norm_eps!r}, expected above 0")
     if config.d_model % config.h:
         raise ValueError(f"h={config.h} heads do not divide d_model={config.d_model}")
 

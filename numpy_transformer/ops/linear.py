@@ -62,7 +62,7 @@ def forward(
         )
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ValueError(f"linear: bias is {bias.shape}, expected {weight.shape[1:]} (out,)")
-    y = few_rows(_rows(x), weight)  # (N, out)
+    y = few_rows(_rows(x), weight)  # x W, the same as _rows(x) @ weight: (N, out)
     if bias is not None:
         # In place, unless the bias has a dtype of its own (complex, for a complex step).
         y = np.add(y, bias, out=y if y.dtype == bias.dtype else None)

@@ -108,7 +108,8 @@ def sinusoids(
 def constant_sinusoids(length: int, width: int, layout: str, dtype: str) -> np.ndarray:
     """The same table, made once for each size, kept, and read-only; ``dtype`` by its name.
 
-    >>> constant_sinusoids(2, 4, "halves", "float32") is constant_sinusoids(2, 4, "halves", "float32")
+    >>> table = constant_sinusoids(2, 4, "halves", "float32")
+    >>> table is constant_sinusoids(2, 4, "halves", "float32")
     True
     """
     table = sinusoids(length, width, layout, np.dtype(dtype).type)

@@ -7,8 +7,10 @@ that count as small, along the axis along which they lie in one piece: by rows o
 then the results add up, or, where it is transposed (the table of a tied output), by columns.
 
 What counts as small is a rule of OpenBLAS, the library in NumPy's own packages, on processors with
-AVX-512: the product of 2 to 16 rows takes two thirds of the time there, on one thread. On others
-this is as fast as the plain product.
+AVX-512: on one thread a product of 2 to 16 rows takes about two thirds of the time there. Elsewhere
+it takes as long as the plain product. ``benchmarks/generate.py`` measures what comes of it.
+
+Source: OpenBLAS, ``kernel/x86_64/sgemm_small_kernel_permit_skylakex.c``.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import numpy as np
 
 from numpy_transformer.ops.blocks import blocks
 
-MULTIPLICATIONS = 10**6  # of a product that counts as small
-RESULTS = 1200  # of one in which the matrix is transposed, besides
-FEW = 16  # rows
+SMALL_PRODUCT = 10**6  # multiplications
+SMALL_RESULT = 1200  # entries, of one in which the matrix is transposed, besides
+MOST_ROWS = 16
 
 
 def few_rows(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -29,15 +31,15 @@ def few_rows(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     array([[11.]])
     """
     rows, inputs, outputs = *x.shape, weight.shape[1]
-    if not 2 <= rows <= FEW or rows * weight.size <= MULTIPLICATIONS:
+    if not 2 <= rows <= MOST_ROWS or rows * weight.size <= SMALL_PRODUCT:
         return x @ weight
     y = np.empty((rows, outputs), np.result_type(x, weight))
     if weight.flags.f_contiguous:
-        size = _sixteens(min(MULTIPLICATIONS / (rows * inputs), RESULTS / rows))
+        size = _sixteens(min(SMALL_PRODUCT / (rows * inputs), SMALL_RESULT / rows))
         for part in blocks(outputs, size):
             np.matmul(x, weight[:, part], out=y[:, part])
         return y
-    first, *others = blocks(inputs, _sixteens(MULTIPLICATIONS / (rows * outputs)))
+    first, *others = blocks(inputs, _sixteens(SMALL_PRODUCT / (rows * outputs)))
     np.matmul(x[:, first], weight[first], out=y)
     summand = np.empty_like(y)
     for part in others:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,9 +64,17 @@ def load(folder: str | Path | None = None) -> LanguageModel:
 
 def model_of(saved: checkpoint.Checkpoint) -> LanguageModel:
     """The language model that a checkpoint holds; ``CheckpointError`` where it holds none."""
-    check_kind(saved.settings)
+    if not isinstance(saved.settings, dict) or saved.settings.get("kind") != KIND:
+        raise CheckpointError(
+            "this run holds no language model; for an encoder-decoder use 'numpy-transformer "
+            "predict' and 'train --resume'"
+        )
+    if "text" not in saved.vocabularies:
+        raise CheckpointError("text_vocabulary.json is missing. Restore it or train again.")
     try:
         config = causal_lm.Config(**saved.settings["model"])
+        if config.N > len(saved.weights):
+            raise ValueError(f"{config.N} layers, but {len(saved.weights)} arrays of weights")
         tokenizer = tokenizers.from_json(saved.vocabularies["text"])
         if len(tokenizer) != config.vocab:
             raise ValueError(f"{len(tokenizer)} tokens, but the settings say {config.vocab}")
@@ -77,15 +85,6 @@ def model_of(saved: checkpoint.Checkpoint) -> LanguageModel:
             f"the checkpoint does not fit together: {error}. Restore its files or train again."
         ) from error
     return LanguageModel(params, config, tokenizer)
-
-
-def check_kind(settings: Any) -> None:
-    """Refuse the settings of a run whose model is not a language model."""
-    if not isinstance(settings, dict) or settings.get("kind") != KIND:
-        raise CheckpointError(
-            "this run holds no language model; for an encoder-decoder use 'numpy-transformer "
-            "predict' and 'train --resume'"
-        )
 
 
 def _with_known_tokens(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class TextGeneration:
         *,
         num_return_sequences: int = 1,
         return_full_text: bool = True,
-        stop_strings: str | Sequence[str] = (),
+        stop_strings: str | Sequence[str] | None = None,
         seed: int | None = None,
         **settings: Any,
     ) -> list[dict[str, str]] | list[list[dict[str, str]]]:
@@ -47,19 +48,28 @@ class TextGeneration:
         ``max_length``, ``min_new_tokens``, ``min_length``, ``do_sample``, ``temperature``,
         ``top_k``, ``top_p``, ``repetition_penalty``, ``overflow``, ``use_cache``.
 
-        The same ``seed`` draws the same texts, whatever else is in the batch: the n-th text of
-        every prompt is drawn with the n-th generator. Without one, each call draws others.
+        The same ``seed`` draws the same texts, whatever else is in the batch (but for rounding: a
+        draw that falls between two tokens to the last digit may tip). For that, the n-th text of
+        every prompt is drawn with the n-th generator; so with a seed two equal prompts get the same
+        text, and for several texts of one prompt there is ``num_return_sequences``. Without a seed,
+        every text is drawn by itself.
 
         Raises ``ValueError`` for a wrong setting, an empty prompt to a model without a token that
-        begins a text, and what the tokenizer or the context cannot take.
+        begins a text, and what the tokenizer or the context cannot take; ``TypeError`` for
+        arguments that there are not, and for prompts that are no text.
         """
-        if num_return_sequences < 1:
-            raise ValueError(f"num_return_sequences is {num_return_sequences}, expected at least 1")
+        _check_whole("num_return_sequences", num_return_sequences, least=1)
+        if num_return_sequences > 1 and settings.get("do_sample") is False:
+            raise ValueError(
+                f"num_return_sequences is {num_return_sequences}, but do_sample is False: "
+                "the texts would all be the same"
+            )
         one = isinstance(text_inputs, str)
-        prompts = [text_inputs] if one else list(text_inputs)
+        prompts = _texts("text_inputs", text_inputs)
         repeated = [prompt for prompt in prompts for _ in range(num_return_sequences)]
         texts = [prompt if return_full_text else "" for prompt in repeated]
-        for row, piece in self._pieces(repeated, num_return_sequences, stop_strings, seed, settings):
+        pieces = self._pieces(repeated, num_return_sequences, stop_strings, seed, settings)
+        for row, piece in pieces:
             texts[row] += piece
         answers = [{"generated_text": text} for text in texts]
         if one:
@@ -73,7 +83,7 @@ class TextGeneration:
         self,
         prompt: str,
         *,
-        stop_strings: str | Sequence[str] = (),
+        stop_strings: str | Sequence[str] | None = None,
         seed: int | None = None,
         **settings: Any,
     ) -> Iterator[str]:
@@ -82,6 +92,8 @@ class TextGeneration:
         Joined, the pieces are the text that a call with the same arguments returns without the
         prompt.
         """
+        if not isinstance(prompt, str):
+            raise TypeError(f"the prompt is {prompt!r}, expected one text")
         return (piece for _, piece in self._pieces([prompt], 1, stop_strings, seed, settings))
 
     def _pieces(self, prompts, samples, stop_strings, seed, settings) -> Iterator[tuple[int, str]]:
@@ -97,7 +109,7 @@ class TextGeneration:
                 f"{', '.join(sorted(KNOWN))}, num_return_sequences, return_full_text, "
                 "stop_strings, seed"
             )
-        stops = [stop_strings] if isinstance(stop_strings, str) else list(stop_strings)
+        stops = [] if stop_strings is None else _texts("stop_strings", stop_strings)
         if not all(stops):
             raise ValueError("a stop string is empty, and would stop at once")
         writers = [_Writer([stop.encode() for stop in stops]) for _ in prompts]
@@ -106,10 +118,13 @@ class TextGeneration:
             writers[row].add(tokenizer.decode_bytes([token]))
             return writers[row].stopped
 
-        entropy = np.random.SeedSequence(seed).entropy
-        rngs = [np.random.default_rng([entropy, row % samples]) for row in range(len(prompts))]
+        if seed is None:
+            rngs = [np.random.default_rng() for _ in prompts]
+        else:
+            _check_whole("seed", seed, least=0)
+            rngs = [np.random.default_rng([seed, row % samples]) for row in range(len(prompts))]
         end = tokenizer.end_of_text
-        found = continuation.tokens(
+        found = continuation.generate(
             [self._encode(prompt) for prompt in prompts],
             params,
             config,
@@ -141,6 +156,19 @@ class TextGeneration:
                 "give at least one character"
             )
         return [end]
+
+
+def _texts(name: str, given: Any) -> list[str]:
+    """One text or several as a list; ``TypeError`` for anything else."""
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) for t in texts):
+        raise TypeError(f"{name} is {given!r}, expected a text or a list of texts")
+    return list(texts)
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}, expected a whole number, at least {least}")
 
 
 class _Writer:

@@ -186,7 +186,7 @@ def from_tensors(tensors: Mapping[str, np.ndarray], config: causal_lm.Config) ->
         raise PortingError(f"n_layer is {config.N}, but there are only {len(found)} tensors")
     table = rows(config)
     hugging_face.check({row.theirs: row.shape for row in table}, found)
-    return hugging_face.nest(
+    return parameters.nest(
         {
             row.ours: part_of(found[row.theirs], row.part).astype(config.dtype, copy=False)
             for row in table

@@ -144,7 +144,7 @@ def from_config(
         **ALWAYS,
         "activation_function": theirs[config.activation],
         "embd_pdrop": config.P_drop,
-        "initializer_range": causal_lm.DEVIATION,
+        "initializer_range": causal_lm.INITIAL_STD,
         "reorder_and_upcast_attn": False,
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,

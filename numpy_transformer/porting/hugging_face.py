@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_transformer.parameters import Tree
+from numpy_transformer.files import write_bytes
 from numpy_transformer.porting import raw, safetensors, torch_file
 from numpy_transformer.porting.errors import PortingError, shown
 
@@ -142,20 +142,16 @@ def write(folder: str | Path, config: dict[str, Any], tensors: Mapping[str, np.n
             f"{folder} already holds {listed(there)}, and nothing is written over: "
             "give another folder, or remove them"
         )
-    beside = folder / (CONFIG + ".tmp")
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    weights = folder / "model.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(json.dumps(config, indent=2, sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        safetensors.write(weights, tensors, {"format": "pt"})
+        write_bytes(folder / CONFIG, text.encode())
     except OSError as error:
+        if folder.is_dir():
+            weights.unlink(missing_ok=True)  # useless without the settings, and in the way
         raise PortingError(f"{folder} cannot be written: {error.strerror}") from error
-    try:
-        safetensors.write(folder / "model.safetensors", tensors, {"format": "pt"})
-        os.replace(beside, folder / CONFIG)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 # Weights by name.
@@ -185,22 +181,6 @@ def check(shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray
     texts = [f"{len(found)} {what}: {_first(found)}" for what, found in problems.items() if found]
     if texts:
         raise PortingError(f"the weights do not fit the settings: {'; '.join(texts)}")
-
-
-def nest(named: Mapping[str, np.ndarray]) -> Tree:
-    """A tree from dotted names.
-
-    >>> nest({"norm.weight": 1, "norm.bias": 2, "output.weight": 3})
-    {'norm': {'weight': 1, 'bias': 2}, 'output': {'weight': 3}}
-    """
-    tree: Tree = {}
-    for name, array in named.items():
-        *path, last = name.split(".")
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = array
-    return tree
 
 
 # Messages.

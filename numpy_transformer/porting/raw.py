@@ -104,7 +104,7 @@ def entries(shape: Sequence[int], where: str) -> int:
     (6, 1, 0)
     """
     if len(shape) > MOST_AXES:
-        raise PortingError(f"{where} has {len(shape)} axes, the most that NumPy has is {MOST_AXES}")
+        raise PortingError(f"{where} has {len(shape)} axes, at most {MOST_AXES} are read")
     for extent in shape:
         if type(extent) is not int or extent < 0:  # True is an int to isinstance
             raise PortingError(f"{where} has the shape {shown(shape)}, expected whole numbers >= 0")

@@ -25,13 +25,13 @@ Source: the format's description and reference, https://github.com/huggingface/s
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_transformer.files import replacing
 from numpy_transformer.porting import raw
 from numpy_transformer.porting.errors import PortingError, shown
 
@@ -137,19 +137,14 @@ which safetensors does not have
     if len(text) > LONGEST_HEADER:
         raise PortingError(f"{path}: the header would have {len(text)} bytes, more than is allowed")
 
-    beside = path.with_name(path.name + ".tmp")
     try:
-        with open(beside, "wb") as file:
+        with replacing(path) as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in names:
                 little = arrays[name].dtype.newbyteorder("<")
                 array = arrays[name].astype(little, order="C", copy=False)
                 file.write(array.data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise PortingError(f"{path} cannot be written: {error.strerror}") from error
 
 

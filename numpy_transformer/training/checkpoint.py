@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_transformer.training import files
+from numpy_transformer import files
 
 INDEX = "checkpoints.json"
 METRICS = "metrics.jsonl"
@@ -90,10 +90,7 @@ def load(run: Path, which: str, optimizer: bool = True) -> Checkpoint:
 
     Raises ``CheckpointError`` when there is none or when it is damaged.
     """
-    name = read_index(run).get(which)
-    if not isinstance(name, str) or not re.fullmatch(r"step-\d+", name):
-        raise CheckpointError(f"{run / INDEX} is damaged: it does not name the {which} checkpoint")
-    folder = run / name
+    folder = run / _named(run, which)
     try:
         return Checkpoint(
             files.read_arrays(folder / "weights.npz"),
@@ -106,17 +103,29 @@ def load(run: Path, which: str, optimizer: bool = True) -> Checkpoint:
             },
         )
     except ValueError as error:
+        if run / _named(run, which) != folder:  # the run went on, and removed it meanwhile
+            return load(run, which, optimizer)
         raise CheckpointError(f"{error}. Restore the folder {folder} or train again.") from error
+
+
+def _named(run: Path, which: str) -> str:
+    """The name of the folder of the last or the best checkpoint."""
+    name = read_index(run).get(which)
+    if not isinstance(name, str) or not re.fullmatch(r"step-\d+", name):
+        raise CheckpointError(f"{run / INDEX} is damaged: it does not name the {which} checkpoint")
+    return name
 
 
 def read_index(run: Path) -> dict[str, str]:
     """Which checkpoints a run has; ``CheckpointError`` when ``run`` is not a run."""
     if not run.is_dir():
-        raise CheckpointError(f"there is no folder {run}; 'numpy-transformer train' makes one")
+        raise CheckpointError(
+            f"there is no folder {run}; 'numpy-transformer train' and 'train-lm' make such folders"
+        )
     if not (run / INDEX).exists():
         raise CheckpointError(
             f"{run} holds no checkpoint ({INDEX} is missing); "
-            "give the folder of a run, as 'numpy-transformer train' makes it"
+            "give the folder of a run, as 'numpy-transformer train' or 'train-lm' makes it"
         )
     try:
         index = files.read_json(run / INDEX)

@@ -12,6 +12,7 @@ taken up again ends with the same weights, bit for bit, as one that was not.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -61,8 +62,10 @@ class Settings:
         for name in ("weight_decay", "clip", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0")
-        if not self.lr > 0:
+        if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}, expected above 0")
+        if not self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}, expected a finite number")
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2 is {self.beta2}, expected at least 0 and below 1")
         schedules.make(self.schedule, self.lr, self.warmup, self.steps)
@@ -103,7 +106,10 @@ class State:
                 setattr(self, name, saved.state[name])
             if not all(isinstance(n, int) for n in (self.step, self.epoch, self.index)):
                 raise TypeError("step, epoch and index must be whole numbers")
-        except (KeyError, TypeError, ValueError) as error:
+            best = {} if self.best is None else self.best
+            if not all(isinstance(n, (int, float)) for n in (self.seconds, *best.values())):
+                raise TypeError("seconds and the best results must be numbers")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit: {error}") from error
 
 
@@ -167,9 +173,9 @@ def train(state: State, task: Task, settings: Settings, run: Path, progress: Pro
                 parts = "  ".join(f"{name.replace('_', ' ')} {v:.4f}" for name, v in result.items())
                 mark = "  (best)" if best else ""
                 progress.message(f"step {state.step:,}: held out: {parts}{mark}")
+                save(best)
                 if sample := task.sample(state.params):
                     progress.message(sample)
-                save(best)
                 meter.restart()
             if interrupted() and not last:
                 save(best=state.best is None)  # until one is judged, the last is the best

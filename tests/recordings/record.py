@@ -1,6 +1,7 @@
 """Record what PyTorch computes, for the tests to compare with.
 
-Run it in an environment that has PyTorch (2.13 made the files that are kept here) and mpmath::
+Run it in an environment that has PyTorch (2.13 made the files that are kept here, and 2.14 those
+of ``causal_lm``) and mpmath::
 
     python tests/recordings/record.py
 
@@ -16,7 +17,8 @@ What is recorded, a file each, or several for variants such as ``encoder_layer_p
   ``positions``, ``dropout``, ``attention``, ``cross_entropy``; ``erf`` and ``sinusoids``;
 - layers: ``multi_head_attention``, ``feed_forward``, ``input_embedding``, ``encoder_layer``,
   ``decoder_layer``, ``encoder``, ``decoder``;
-- models: ``encoder_decoder``, with random cotangents of the logits, and ``encoder_decoder_loss``;
+- models: ``encoder_decoder`` and ``causal_lm``, with random cotangents of the logits, and their
+  losses, ``encoder_decoder_loss`` and ``causal_lm_loss``;
 - training: ``adam``, ``adamw``, ``clip``.
 
 What a file of an operation, layer or model holds:
@@ -220,12 +222,16 @@ def torch_linear(tensors: Tensors, ours: str, theirs: str) -> Tensors:
 
 
 def torch_attention(tensors: Tensors, ours: str, theirs: str = "") -> Tensors:
-    """``nn.MultiheadAttention``, where query, key and value are one matrix (3 D, D)."""
+    """``nn.MultiheadAttention``, where query, key and value are one matrix (3 D, D).
+
+    A bias that is not there is one of zeros.
+    """
     prefix = f"{theirs}." if theirs else ""
     parts = [f"{ours}.{part}" for part in ("query", "key", "value")]
+    biases = [tensors.get(f"{part}.bias", torch.zeros(D)) for part in parts]
     return {
         f"{prefix}in_proj_weight": torch.cat([tensors[f"{part}.weight"].T for part in parts]),
-        f"{prefix}in_proj_bias": torch.cat([tensors[f"{part}.bias"] for part in parts]),
+        f"{prefix}in_proj_bias": torch.cat(biases),
         **torch_linear(tensors, f"{ours}.output", f"{prefix}out_proj"),
     }
 
@@ -914,6 +920,99 @@ def record_models() -> None:
         )
 
 
+def language_model_settings(**changes) -> dict:
+    """The settings of a language model, under the names of ``causal_lm.Config``."""
+    return {
+        "vocab": V,
+        "N": 1,
+        "d_model": D,
+        "d_ff": F,
+        "h": H,
+        "max_length": POSITIONS,
+        "norm_eps": 1e-5,
+        "activation": "gelu_tanh",
+        "positions": "learned",
+        "sinusoids": "interleaved",
+        "tie_output": True,
+        "output_bias": False,
+        "attention_bias": True,
+    } | changes
+
+
+def language_model_params(rng: np.random.Generator, config: dict) -> Arrays:
+    """All parameters of a language model."""
+    arrays = {"params.embedding.weight": normal(rng, V, D) / math.sqrt(D)}
+    if config["positions"] == "learned":
+        arrays["params.positions.weight"] = normal(rng, POSITIONS, D) / math.sqrt(D)
+    decoder = stack_params(rng, "params.decoder", encoder_layer_params, config["N"], "pre")
+    if not config["attention_bias"]:
+        unwanted = ("query.bias", "key.bias", "value.bias")
+        decoder = {name: array for name, array in decoder.items() if not name.endswith(unwanted)}
+    output = linear_params(rng, "params.output", D, V)
+    if config["tie_output"]:
+        del output["params.output.weight"]
+    if not config["output_bias"]:
+        del output["params.output.bias"]
+    return arrays | decoder | output
+
+
+def next_token_logits(t: Tensors, ids: torch.Tensor, config: dict) -> torch.Tensor:
+    """The language model, from PyTorch's parts: its encoder, which may not see the future."""
+    length = ids.shape[1]
+    table = t["params.embedding.weight"]
+    if config["positions"] == "learned":
+        positions = t["params.positions.weight"]
+    else:
+        positions = torch.tensor(sinusoids(POSITIONS, D, config["sinusoids"]))
+    h = call(
+        encoder_module(config["N"], "pre", config["activation"], config["norm_eps"]),
+        torch_stack(t, "params.decoder", torch_encoder_layer, config["N"]),
+        functional.embedding(ids, table) + functional.embedding(torch.arange(length), positions),
+        mask=future(length),
+        is_causal=True,
+    )
+    weight = table if config["tie_output"] else t["params.output.weight"].T
+    return functional.linear(h, weight, t.get("params.output.bias"))
+
+
+def record_language_models() -> None:
+    """Logits with a random cotangent, and the loss; every setting in two states at least."""
+    untied = {"tie_output": False, "attention_bias": False}
+    models = {
+        "causal_lm": language_model_settings(N=N),
+        "causal_lm_untied": language_model_settings(
+            positions="sinusoidal",
+            sinusoids="halves",
+            activation="relu",
+            output_bias=True,
+            **untied,
+        ),
+        "causal_lm_loss": language_model_settings(
+            positions="sinusoidal", activation="gelu", output_bias=True, norm_eps=1e-2
+        ),
+        "causal_lm_loss_untied": language_model_settings(activation="relu", **untied),
+    }
+
+    def loss(t: Tensors, config: dict) -> torch.Tensor:
+        scores = next_token_logits(t, t["ids"][:, :-1], config)
+        return functional.cross_entropy(scores.reshape(B * T, V), t["ids"][:, 1:].reshape(B * T))
+
+    for name, settings in models.items():
+        rng, of_loss = generator(name), "loss" in name
+        length = T + 1 if of_loss else T
+        inputs = {"ids": rng.integers(V, size=(B, length)), **language_model_params(rng, settings)}
+        inputs["ids"][:, 1] = inputs["ids"][:, 0]  # a token that is there twice
+        inputs["ids"][0, -1] = 0  # a token like any other: there is no padding
+        record(
+            name,
+            "models.causal_lm_loss" if of_loss else "models.causal_lm",
+            rng,
+            inputs,
+            lambda t: loss(t, settings) if of_loss else next_token_logits(t, t["ids"], settings),
+            **settings,
+        )
+
+
 # Training.
 
 
@@ -994,6 +1093,7 @@ def main() -> None:
     record_encoders()
     record_decoders()
     record_models()
+    record_language_models()
     record_optimizer("adam", torch.optim.Adam, betas=(0.9, 0.98), eps=1e-9)
     record_optimizer("adamw", torch.optim.AdamW, betas=(0.9, 0.999), eps=1e-8)
     record_clip()

@@ -27,9 +27,8 @@ from typing import Any, ClassVar
 
 from numpy_transformer.data.tokenizers import byte_characters, files, learning, merging
 from numpy_transformer.data.tokenizers.checks import TokenizerError, check_text, checked_ids
+from numpy_transformer.data.tokenizers.files import END_OF_TEXT
 from numpy_transformer.data.tokenizers.pattern import pieces
-
-END_OF_TEXT = "<|endoftext|>"
 
 SPACE = byte_characters.CHARACTERS[ord(" ")]
 
@@ -252,7 +251,7 @@ class ByteLevelBPE:
         if not self.special:
             yield text, None
             return
-        # Where one special token is the begin of another, the longer one is meant.
+        # Where one special token is the beginning of another, the longer one is meant.
         longest_first = sorted(self.special, key=len, reverse=True)
         # In brackets, so that `split` gives what it splits at as well: every second part.
         for part in re.split(f"({'|'.join(map(re.escape, longest_first))})", text):

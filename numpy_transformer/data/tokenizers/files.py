@@ -18,13 +18,14 @@ Source: OpenAI's ``gpt-2`` release; Hugging Face's ``tokenizers``.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from numpy_transformer.data.tokenizers.checks import TokenizerError
+from numpy_transformer.files import write_bytes
 
 VERSION = "#version: 0.2"
+END_OF_TEXT = "<|endoftext|>"  # what stands between documents
 
 # Settings of a tokenizer.json under "model" that change the ids, and are off in GPT-2's.
 FOREIGN = (
@@ -65,7 +66,8 @@ def write(folder: Path, vocabulary: dict[str, int], merges: Merges, special: lis
     Hugging Face takes ``<|endoftext|>`` for special by itself. It learns of other special tokens
     from ``added_tokens.json``, which is written when there are any.
 
-    Raises ``TokenizerError`` when the folder has a ``tokenizer.json``: it would be read instead.
+    Raises ``TokenizerError`` when the folder has a ``tokenizer.json``, as that would be read
+    instead, and when it cannot be written.
     """
     whole = folder / "tokenizer.json"
     if whole.exists():
@@ -73,16 +75,20 @@ def write(folder: Path, vocabulary: dict[str, int], merges: Merges, special: lis
             f"{whole} would be read instead of the files that are to be written beside it: write "
             "to another folder, or remove it first"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     by_id = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
-    _write(folder / "vocab.json", _dump(by_id))
-    _write(folder / "merges.txt", f"{VERSION}\n{to_lines(merges)}\n" if merges else VERSION + "\n")
-    others = {token: by_id[token] for token in special if token != "<|endoftext|>"}
+    lines = f"{VERSION}\n{to_lines(merges)}\n" if merges else VERSION + "\n"
+    others = {token: by_id[token] for token in special if token != END_OF_TEXT}
     added = folder / "added_tokens.json"
-    if others:
-        _write(added, _dump(others))
-    else:
-        added.unlink(missing_ok=True)  # left by another tokenizer
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / "vocab.json", _dump(by_id).encode())
+        write_bytes(folder / "merges.txt", lines.encode())
+        if others:
+            write_bytes(added, _dump(others).encode())
+        else:
+            added.unlink(missing_ok=True)  # left by another tokenizer
+    except OSError as error:
+        raise TokenizerError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def to_lines(merges: Merges) -> str:
@@ -227,13 +233,3 @@ def _checked_table(values: Any, where: str) -> dict[str, int]:
 def _dump(values: dict[str, int]) -> str:
     """JSON as Hugging Face's ``tokenizers`` write it: all in one line."""
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-
-
-def _write(path: Path, text: str) -> None:
-    """Put ``text`` at ``path``: whole or not at all."""
-    beside = path.with_name(path.name + ".tmp")
-    with open(beside, "wb") as file:
-        file.write(text.encode("utf-8"))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)

@@ -1,6 +1,6 @@
 r"""GPT-2's way to cut a text into pieces, before any merging.
 
-No merge crosses a piece, so no token holds the end of one word and the begin of the next. Joined,
+No merge crosses a piece: no token holds the end of one word and the beginning of the next. Joined,
 the pieces are the text. At each place the first of these that fits is taken, as long as it can be::
 
     's 't 're 've 'm 'll 'd    the end of a contraction: small letters, straight apostrophe

@@ -179,6 +179,21 @@ def last_head_left_out(right, dy, cache):
 
 
 @bug(
+    "recomputed-without-mask",
+    attention,
+    "dquery",
+    "dkey",
+    "dvalue",
+    seen="weights that are computed again to save memory, and the mask with them is forgotten",
+)
+def recomputed_without_mask(right, dy, cache):
+    """Backward makes the weights anew, and lets all keys be seen: in a decoder, the future."""
+    _, again = attention.forward(cache.query, cache.key, cache.value)
+    dropped = dropout.backward(again.weights, cache.dropout)  # what forward did, as well
+    return right(dy, cache._replace(weights=again.weights, dropped=dropped))
+
+
+@bug(
     "mask-after-softmax",
     attention,
     "dquery",
@@ -234,3 +249,16 @@ def mask_inverted(right, query, key, value, mask=None, dropout_rate=0.0, rng=Non
 def next_token_seen(right, length):
     """The diagonal of the causal mask is one off: each position sees what it has to predict."""
     return np.tri(length, k=1, dtype=bool)
+
+
+@bug(
+    "upside-down",
+    masks,
+    function="causal_mask",
+    point="causal_lm, tied",
+    seen="triu for tril: the upper triangle is what to hide in PyTorch, and here what may be seen",
+    invisible="forward and backward agree about a mask that shows the future and hides the past",
+)
+def upside_down(right, length):
+    """Each position sees itself and what comes after it, and nothing that came before."""
+    return np.tri(length, dtype=bool).T

@@ -35,6 +35,9 @@ SELF_ATTENTION = (*under("self_attention_norm", NORM), *under("self_attention", 
 CROSS_ATTENTION = (*under("cross_attention_norm", NORM), *under("cross_attention", ATTENTION))
 TRANSFORM = (*under("feed_forward_norm", NORM), *under("feed_forward", FEED_FORWARD))
 ENCODER_LAYER = (*SELF_ATTENTION, *TRANSFORM)
+WITHOUT_BIASES = tuple(
+    name for name in ENCODER_LAYER if not name.endswith(("query.bias", "key.bias", "value.bias"))
+)
 DECODER_LAYER = (*SELF_ATTENTION, *CROSS_ATTENTION, *TRANSFORM)
 
 
@@ -120,6 +123,25 @@ def key_and_value_swapped(right, dy, cache):
     dx, dmemory, dparams = right(dy, cache)
     key, value = dparams["key"], dparams["value"]
     key["weight"], value["weight"] = value["weight"], key["weight"]
+    return dx, dmemory, dparams
+
+
+@bug(
+    "fused-and-split-by-heads",
+    multi_head_attention,
+    *under("dparams", ("query.weight", "key.weight", "value.weight")),
+    point="multi_head_attention, no bias",
+    seen="one matrix for all three: GPT-2 lays them side by side, others head by head",
+)
+def fused_and_split_by_heads(right, dy, cache):
+    """One gradient (D, 3 D), query, key, value, is taken apart as if each head had its three."""
+    dx, dmemory, dparams = right(dy, cache)
+    _, heads, _, size = cache.attention.query.shape
+    names = ("query", "key", "value")
+    fused = np.concatenate([dparams[name]["weight"] for name in names], axis=1)  # (D, 3 D)
+    by_head = fused.reshape(-1, heads, 3, size)  # (D, H, 3, K)
+    for i, name in enumerate(names):
+        dparams[name]["weight"] = by_head[:, :, i].reshape(-1, heads * size)
     return dx, dmemory, dparams
 
 

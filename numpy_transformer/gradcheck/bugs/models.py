@@ -1,12 +1,24 @@
-"""Bugs in the whole model and its loss."""
+"""Bugs in the whole models and their losses."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from numpy_transformer.gradcheck.bugs.bug import catalogue
-from numpy_transformer.gradcheck.bugs.layers import DECODER_LAYER, ENCODER_LAYER, NORM, under
-from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
+from numpy_transformer.gradcheck.bugs.layers import (
+    DECODER_LAYER,
+    ENCODER_LAYER,
+    NORM,
+    WITHOUT_BIASES,
+    under,
+)
+from numpy_transformer.models import (
+    causal_lm,
+    causal_lm_loss,
+    encoder_decoder,
+    encoder_decoder_loss,
+)
 from numpy_transformer.ops import cross_entropy, linear, positions
 
 CATALOGUE, bug = catalogue()
@@ -128,3 +140,90 @@ def target_not_shifted(right, source, target, params, config, rng=None):
     logits, model_cache = encoder_decoder.forward(source, target, params, config, rng)
     loss, loss_cache = cross_entropy.forward(logits, target, config.pad_id, config.epsilon_ls)
     return loss, encoder_decoder_loss.Cache(model_cache, loss_cache)
+
+
+# causal_lm
+
+
+@bug(
+    "tied-output-forgotten",
+    causal_lm,
+    "dparams.embedding.weight",
+    point="causal_lm, tied",
+    seen="the gradient of the output is made first, and that of the tokens is assigned over it",
+)
+def tied_output_of_a_language_model_forgotten(right, dlogits, cache):
+    """The table of embeddings gets what arrives where tokens come in, and nothing else."""
+    dparams = right(dlogits, cache)
+    if cache.config.tie_output:
+        dparams["embedding"]["weight"] -= _tied_output(dlogits, cache)
+    return dparams
+
+
+@bug(
+    "tied-embedding-forgotten",
+    causal_lm,
+    "dparams.embedding.weight",
+    point="causal_lm, tied",
+    seen="a table of tokens is a lookup, and that it has a gradient there, too, is overlooked",
+)
+def tied_embedding_forgotten(right, dlogits, cache):
+    """The table of embeddings gets what arrives where logits go out, and nothing else."""
+    dparams = right(dlogits, cache)
+    if cache.config.tie_output:
+        dparams["embedding"]["weight"] = _tied_output(dlogits, cache)
+    return dparams
+
+
+@bug(
+    "embeddings-scaled",
+    causal_lm,
+    "dparams.embedding.weight",
+    kind="factor",
+    point="causal_lm, untied",
+    seen="a backward pass taken over from the encoder-decoder, which scales; GPT does not",
+)
+def embeddings_scaled(right, dlogits, cache):
+    """The gradient of the embeddings is multiplied by sqrt(D), which forward did not do."""
+    root = math.sqrt(cache.config.d_model)
+    return right(dlogits, cache._replace(embedding=cache.embedding._replace(scale=root)))
+
+
+def _tied_output(dlogits, cache):
+    """The output's share in the gradient of the embeddings, (V, D)."""
+    _, doutput, _ = linear.backward(dlogits, cache.output)  # (D, V)
+    return doutput.T
+
+
+# causal_lm_loss
+
+
+@bug(
+    "divided-by-all-tokens",
+    causal_lm_loss,
+    *under("dparams", ("embedding.weight", "positions.weight", "output.weight", "output.bias")),
+    *under("dparams.decoder.layers.0", WITHOUT_BIASES),
+    *under("dparams.decoder.norm", NORM),
+    kind="factor",
+    point="causal_lm_loss, untied",
+    seen="T + 1 tokens are read from the file, and only T of them are predicted",
+)
+def divided_by_all_tokens(right, dloss, cache):
+    """Backward divides by the number of all tokens, the first of each sequence among them."""
+    T = cache.loss.logits.shape[1]
+    return right(dloss * (T / (T + 1)), cache)
+
+
+@bug(
+    "shifted-twice",
+    causal_lm_loss,
+    function="forward",
+    point="causal_lm_loss, tied",
+    seen="data that is shifted already, given to a loss that shifts: libraries differ in who does",
+    invisible="it is another loss, to predict the token after the next, and its gradient is right",
+)
+def shifted_twice(right, ids, params, config, rng=None):
+    """The model has to say not the next token but the one after it."""
+    logits, model_cache = causal_lm.forward(ids[:, :-2], params, config, rng)
+    loss, loss_cache = cross_entropy.forward(logits, ids[:, 2:])
+    return loss, causal_lm_loss.Cache(model_cache, loss_cache)

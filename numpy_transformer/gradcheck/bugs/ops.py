@@ -144,6 +144,18 @@ def tanh_derivative_of_the_exact_form(right, dy, cache):
 
 
 @bug(
+    "exact-derivative-of-the-tanh-form",
+    gelu,
+    "dx",
+    point="gelu, tanh",
+    seen="GPT-2's form in a forward pass, above a backward pass that was there for BERT's",
+)
+def exact_derivative_of_the_tanh_form(right, dy, cache):
+    """The tanh form is taken back by the derivative of the exact form."""
+    return right(dy, gelu.forward(cache.x)[1])
+
+
+@bug(
     "factor-3-left-out",
     gelu,
     "dx",

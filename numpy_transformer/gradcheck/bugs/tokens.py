@@ -62,6 +62,18 @@ def averaged_over_the_batch(right, dy, cache):
 
 
 @bug(
+    "last-sequence-only",
+    positions,
+    "dweight",
+    seen="a loop over the batch that assigns each sequence's gradient where it has to add it",
+)
+def last_sequence_only(right, dy, cache):
+    """The table gets the gradient of the last sequence of the batch alone."""
+    dx, _ = right(dy, cache)
+    return dx, right(dy[-1:], cache)[1]
+
+
+@bug(
     "rows-shifted",
     positions,
     "dweight",

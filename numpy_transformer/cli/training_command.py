@@ -37,7 +37,7 @@ LAYER_OPTIONS = [
     Option("--activation-dropout", float, "activation_dropout", "dropout on hidden units"),
     Option("--activation", str, "activation", "'relu', 'gelu' or 'gelu_tanh'"),
     Option("--positions", str, "positions", "'sinusoidal' or 'learned'"),
-    Option("--sinusoids", str, "sinusoids", "'interleaved', or 'halves': sines first, then cosines"),
+    Option("--sinusoids", str, "sinusoids", "'interleaved', or 'halves': sines, then cosines"),
     Option("--dtype", str, "dtype", "'float32', or 'float64': more digits, half the speed"),
 ]
 TRAINING_OPTIONS = [
@@ -83,27 +83,42 @@ def given(options: argparse.Namespace, settings: type) -> dict[str, Any]:
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something, unless that is a run to be overwritten."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    """Refuse a folder that holds something, unless that is a run to be overwritten.
+
+    What a run left that was stopped before its first checkpoint is nothing.
+    """
+    if not folder.exists():
         return
-    if not (folder / checkpoint.INDEX).exists():
+    whole = (folder / checkpoint.INDEX).exists()
+    if not whole and (
+        not folder.is_dir() or set(folder.iterdir()) - set(checkpoint.folders(folder))
+    ):
         raise ValueError(f"{folder} exists and is not a run; choose another folder with --run")
-    if not overwrite:
+    if whole and not overwrite:
         raise ValueError(
             f"{folder} holds a run already. Go on with it (--resume {shlex.quote(str(folder))}), "
             "replace it (--overwrite) or choose another folder (--run FOLDER)."
         )
 
 
+def checked_seed(options: argparse.Namespace) -> int:
+    """The seed, 0 if none is given."""
+    seed = options.seed or 0
+    if seed < 0:
+        raise ValueError(f"--seed is {seed}, expected at least 0")
+    return seed
+
+
 def resumed(
     options: argparse.Namespace,
     add_all_options: Callable[[argparse.ArgumentParser], None],
     flags: Sequence[Option],
+    allowed: Sequence[str] = (),
 ) -> tuple[Path, Checkpoint, Settings]:
     """A run that goes on, and the settings of its training; all settings are in the checkpoint.
 
-    Raises ``ValueError`` where any other option was given, and ``CheckpointError`` where the
-    folder holds no run of this format.
+    Raises ``ValueError`` where any other option was given but those ``allowed``, and
+    ``CheckpointError`` where the folder holds no run of this format.
     """
     parser = argparse.ArgumentParser()
     add_all_options(parser)
@@ -112,7 +127,7 @@ def resumed(
     others = {
         names.get(name, "--" + name.replace("_", "-"))
         for name, value in vars(options).items()
-        if name not in ("resume", "run_command") and value != defaults.get(name)
+        if name not in ("resume", "run_command", *allowed) and value != defaults.get(name)
     }
     if others:
         raise ValueError(
@@ -121,8 +136,9 @@ def resumed(
     folder = Path(options.resume)
     saved = checkpoint.load(folder, "last")
     try:
-        if saved.settings["format"] != FORMAT:
-            raise TypeError(f"format {saved.settings['format']!r}, this version knows {FORMAT}")
+        written = saved.settings["format"]
+        if written != FORMAT:
+            raise CheckpointError(f"{folder} has format {written!r}; this version knows {FORMAT}")
         return folder, saved, Settings(**saved.settings["training"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: settings.json is damaged: {error}") from error
@@ -135,13 +151,13 @@ def run(
     settings: Settings,
     task: Task,
     saved: Checkpoint | None,
-    overwrite: bool,
     data: str,
 ) -> State | None:
     """Train, from the beginning or from ``saved`` on; ``None`` where it was stopped with Ctrl-C.
 
-    The folder of a new run is made here, when nothing else can be refused any more. ``data`` says
-    in a few words what there is to train on.
+    The folder of a new run is made here, when nothing else can be refused any more, and what
+    ``check_folder`` let pass in it is removed. ``data`` says in a few words what there is to train
+    on.
     """
     progress = Progress()
     state = State(params, settings)
@@ -150,8 +166,8 @@ def run(
         checkpoint.rewind_metrics(folder, state.step)
         progress.message(f"going on with {folder} after step {state.step:,} of {settings.steps:,}")
     else:
-        if overwrite:
-            checkpoint.remove(folder)
+        task.batches.at(0, 0)  # too large a batch is noticed before anything is removed
+        checkpoint.remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
     count = parameters.count(state.params)
     progress.message(f"{data}; {count:,} parameters; run folder: {folder}")

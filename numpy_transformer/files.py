@@ -1,26 +1,47 @@
-"""Reading and writing files: whole or not at all, and nothing that is read can run code."""
+"""Reading and writing files: whole or not at all, and nothing that is read can run code.
+
+On the lowest floor, as training, tokenizers and checkpoints from outside all write files.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path``; whoever reads it finds the old content or the new, never both.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` when the block ends without an error.
 
-    The new content has reached the disk before the old is gone.
+    It is written beside, and has reached the disk before what was at ``path`` is gone: whoever
+    reads finds the old content or the new, never a part. After an error the old stays, and nothing
+    is left beside it.
     """
     beside = path.with_name(path.name + ".tmp")
-    with open(beside, "wb") as file:
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except Exception:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path``, whole or not at all."""
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -29,11 +50,9 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Put named arrays at ``path`` as ``.npz``; for a folder that is itself renamed when whole."""
-    with open(path, "wb") as file:
+    """Put named arrays at ``path`` as ``.npz``, whole or not at all."""
+    with replacing(path) as file:
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""A language model read some tokens at a time, with keys and values kept.
+"""Decoding of a language model some tokens at a time, with keys and values kept.
 
 ``start`` makes room; ``extend`` reads more tokens of each row, many of a prompt or one at a time,
 and returns the logits for the next one; ``select`` keeps some of the rows. The result equals the
@@ -34,12 +34,12 @@ class State(NamedTuple):
 
 
 def start(first: np.ndarray, room: int, params: Tree, config: Config) -> State:
-    """No tokens yet, and room for so many columns; ``first (B,)`` says how much padding will come."""
+    """No tokens yet, and ``room`` for columns; ``first (B,)`` says how much padding will come."""
     shape = (len(first), config.h, room, config.d_model // config.h)  # (B, H, room, K)
     dtype = params["embedding"]["weight"].dtype
     return State(
         0,
-        np.asarray(first),
+        np.array(first),
         tuple(KeysValues(np.zeros(shape, dtype), np.zeros(shape, dtype)) for _ in range(config.N)),
     )
 
@@ -49,9 +49,13 @@ def extend(
 ) -> tuple[np.ndarray, State]:
     """Read ``ids (B, T)``; return logits ``(B, V)`` for what comes next, and the new state.
 
-    The new keys and values are written beside the old ones, into the same arrays: the old state
-    stays as it was, but only one of its continuations is kept. Raises ``ValueError`` where there
-    is no room, and for more tokens than the model can look at.
+    A state can be extended once. The new keys and values are written into its arrays, behind the
+    old ones, so as not to copy these each time; a second ``extend`` of the same state would
+    overwrite what the first one wrote. To go on in two ways, ``select`` all rows first, which
+    copies. The logits of a row of which only padding was read mean nothing.
+
+    Raises ``ValueError`` where there is no room, where nothing is to be read, and for more tokens
+    than the model can look at; ``IndexError`` for ids outside the vocabulary.
 
     >>> config = causal_lm.preset("nano", vocab=20)
     >>> params = causal_lm.init(np.random.default_rng(0), config)
@@ -63,6 +67,8 @@ def extend(
     >>> bool(np.allclose(logits, full[:, -1], atol=1e-6))
     True
     """
+    if not ids.size:
+        raise ValueError(f"ids are {ids.shape}, expected (B, T) with at least one token")
     T, S = ids.shape[1], state.length + ids.shape[1]
     room = state.layers[0].key.shape[2]
     if S > room:
@@ -80,7 +86,7 @@ def extend(
         x = _layer(x, params["decoder"]["layers"][str(i)], kept, columns, mask, config)
     h = x[:, -1]  # (B, D): the logits of earlier tokens are of no use any more
     h, _ = layer_norm.forward(h, **params["decoder"]["norm"], eps=config.norm_eps)
-    logits, _ = linear.forward(h, *causal_lm.output_map(params))  # (B, V)
+    logits, _ = linear.forward(h, *causal_lm.output_map(params, config))  # (B, V)
     return logits, state._replace(length=S)
 
 
