@@ -21,6 +21,7 @@ from numpy_transformer.cli import (
 )
 from numpy_transformer.data.dates import FORMATS
 from numpy_transformer.gradcheck.bugs import BUGS
+from numpy_transformer.gradcheck.points import POINTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -98,6 +99,15 @@ def test_its_commands_print_what_it_shows(command, text, tmp_path, monkeypatch, 
 def test_the_number_of_bugs():
     assert f"all {len(BUGS)} bugs of the catalogue" in README
     assert f"a catalogue of {len(BUGS)} bugs" in README
+    hidden = sum(bool(bug.invisible) for bug in BUGS.values())
+    assert f"| {len(BUGS) - hidden} bugs that a gradient can show" in README
+    assert f"| {hidden} bugs that no gradient shows" in README
+    assert f"all {len(POINTS)} points at 200 seeds" in README
+    assert f"no false alarm in {200 * len(POINTS)} checks" in README
+
+
+def test_nothing_was_left_to_be_filled_in():
+    assert not re.findall(r"\b(?:PY|GC)[A-Z]{3,}\b|TODO|XXX", README)
 
 
 def test_the_number_of_formats():
