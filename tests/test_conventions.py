@@ -284,7 +284,7 @@ def test_gradient_of_tied_weights_is_the_sum_over_the_places_of_use(tie_source, 
     untied_params = {
         "source_embedding": params["source_embedding"],
         "target_embedding": {"weight": encoder_decoder.target_weight(params)},
-        "output": {"weight": encoder_decoder.output_weight(params)},
+        "output": {"weight": encoder_decoder.output_weight(params, tied)},
         "encoder": params["encoder"],
         "decoder": params["decoder"],
     }
@@ -311,8 +311,10 @@ def test_gradient_of_tied_weights_is_the_sum_over_the_places_of_use(tie_source, 
 
 def test_output_and_target_embedding_are_tied_by_default():
     """One array, both vocabularies apart."""
-    params = encoder_decoder.init(np.random.default_rng(0), Config(7, 8, N=1, d_model=8))
-    assert encoder_decoder.output_weight(params).base is encoder_decoder.target_weight(params)
+    config = Config(7, 8, N=1, d_model=8)
+    params = encoder_decoder.init(np.random.default_rng(0), config)
+    weight = encoder_decoder.output_weight(params, config)
+    assert weight.base is encoder_decoder.target_weight(params)
     assert {"source_embedding", "target_embedding", "encoder", "decoder"} == set(params)
 
 

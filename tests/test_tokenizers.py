@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from numpy_transformer.data import tokenizers
 from numpy_transformer.data.tokenizers import ByteLevelBPE, Characters, TokenizerError
-from numpy_transformer.data.tokenizers import byte_level_bpe, files, learning, merging
+from numpy_transformer.data.tokenizers import byte_level_bpe, learning, merging
 from numpy_transformer.data.tokenizers.pattern import pieces
 
 RECORDINGS = Path(__file__).parent / "recordings"

@@ -67,7 +67,7 @@ def step(
         grown.append(kept)
     if "norm" in params["decoder"]:
         x, _ = layer_norm.forward(x, **params["decoder"]["norm"], eps=config.norm_eps)
-    logits, _ = linear.forward(x[:, 0], encoder_decoder.output_weight(params))  # (B, V)
+    logits, _ = linear.forward(x[:, 0], encoder_decoder.output_weight(params, config))  # (B, V)
     return logits, state._replace(length=state.length + 1, self_attention=tuple(grown))
 
 

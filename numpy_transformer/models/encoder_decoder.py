@@ -177,7 +177,7 @@ def forward(
         rng,
         **settings.layer_settings(config, config.norm),
     )  # (B, T, D)
-    logits, output_cache = linear.forward(h, output_weight(params))  # (B, T, V)
+    logits, output_cache = linear.forward(h, output_weight(params, config))  # (B, T, V)
     return logits, Cache(
         source_cache, encoder_cache, target_cache, decoder_cache, output_cache, config
     )
@@ -237,9 +237,9 @@ def target_weight(params: Tree) -> np.ndarray:
     return params.get("target_embedding", params["source_embedding"])["weight"]
 
 
-def output_weight(params: Tree) -> np.ndarray:
+def output_weight(params: Tree, config: Config) -> np.ndarray:
     """The output map, ``(D, V)``: its own, or the target embeddings where these are tied."""
-    return params["output"]["weight"] if "output" in params else target_weight(params).T
+    return target_weight(params).T if config.tie_output else params["output"]["weight"]
 
 
 def position_table(params: Tree, name: str, config: Config) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Bugs in dropout, and in attention and its masks."""
+"""Bugs in dropout, in attention and its masks, and in multi-head attention."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from numpy_transformer.gradcheck.bugs.bug import catalogue
+from numpy_transformer.gradcheck.bugs.bug import catalogue, cut, under
+from numpy_transformer.layers import multi_head_attention
 from numpy_transformer.ops import attention, dropout, masks
 
 CATALOGUE, bug = catalogue()
@@ -262,3 +263,124 @@ def next_token_seen(right, length):
 def upside_down(right, length):
     """Each position sees itself and what comes after it, and nothing that came before."""
     return np.tri(length, dtype=bool).T
+
+
+# multi_head_attention
+
+
+@bug(
+    "memory-from-values-only",
+    multi_head_attention,
+    "dmemory",
+    seen="memory goes in twice, and the second gradient is assigned over the first",
+)
+def memory_from_values_only(right, dy, cache):
+    """What comes back to the memory through the keys is lost."""
+    return right(dy, cache._replace(key=cut(cache.key)))
+
+
+@bug(
+    "memory-from-keys-only",
+    multi_head_attention,
+    "dmemory",
+    seen="memory goes in twice, and the gradient through the values is forgotten",
+)
+def memory_from_keys_only(right, dy, cache):
+    """What comes back to the memory through the values is lost."""
+    return right(dy, cache._replace(value=cut(cache.value)))
+
+
+@bug(
+    "memory-added-to-x",
+    multi_head_attention,
+    "dx",
+    seen="cross-attention copied from self-attention, where x and memory are one",
+)
+def memory_added_to_x(right, dy, cache):
+    """The gradient of the memory is added to dx as well, as far as the positions go."""
+    dx, dmemory, dparams = right(dy, cache)
+    both = min(dx.shape[1], dmemory.shape[1])
+    dx[:, :both] += dmemory[:, :both]
+    return dx, dmemory, dparams
+
+
+@bug(
+    "heads-merged-by-reshape",
+    multi_head_attention,
+    "dx",
+    "dmemory",
+    *under("dparams", ("query.weight", "query.bias", "key.weight", "key.bias")),
+    *under("dparams", ("value.weight", "value.bias")),
+    function="merge_heads",
+    seen="a reshape gives the right shape, with positions where heads should be",
+)
+def heads_merged_by_reshape(right, x):
+    """(B, H, T, K) becomes (B, T, H K) without the transpose in between."""
+    B, H, T, K = x.shape
+    return x.reshape(B, T, H * K)
+
+
+@bug(
+    "output-weight-transposed",
+    multi_head_attention,
+    "dparams.output.weight",
+    kind="transpose",
+    seen="ports from weights stored as (out, in); the weight is square, so nothing complains",
+)
+def output_weight_transposed(right, dy, cache):
+    """The gradient of the output's weight is transposed."""
+    dx, dmemory, dparams = right(dy, cache)
+    dparams["output"]["weight"] = dparams["output"]["weight"].T
+    return dx, dmemory, dparams
+
+
+@bug(
+    "key-and-value-swapped",
+    multi_head_attention,
+    "dparams.key.weight",
+    "dparams.value.weight",
+    kind="swapped",
+    seen="two of several gradients that are returned together, unpacked in the wrong order",
+)
+def key_and_value_swapped(right, dy, cache):
+    """The gradients of the weights of key and value change places."""
+    dx, dmemory, dparams = right(dy, cache)
+    key, value = dparams["key"], dparams["value"]
+    key["weight"], value["weight"] = value["weight"], key["weight"]
+    return dx, dmemory, dparams
+
+
+@bug(
+    "fused-and-split-by-heads",
+    multi_head_attention,
+    *under("dparams", ("query.weight", "key.weight", "value.weight")),
+    point="multi_head_attention, no bias",
+    seen="one matrix for all three: GPT-2 lays them side by side, others head by head",
+)
+def fused_and_split_by_heads(right, dy, cache):
+    """One gradient (D, 3 D), query, key, value, is taken apart as if each head had its three."""
+    dx, dmemory, dparams = right(dy, cache)
+    _, heads, _, size = cache.attention.query.shape
+    names = ("query", "key", "value")
+    fused = np.concatenate([dparams[name]["weight"] for name in names], axis=1)  # (D, 3 D)
+    by_head = fused.reshape(-1, heads, 3, size)  # (D, H, 3, K)
+    for i, name in enumerate(names):
+        dparams[name]["weight"] = by_head[:, :, i].reshape(-1, heads * size)
+    return dx, dmemory, dparams
+
+
+@bug(
+    "last-head-of-the-query",
+    multi_head_attention,
+    "dparams.query.weight",
+    "dparams.query.bias",
+    kind="part",
+    seen="weights kept for each head by itself, and a loop over the heads that ends too early",
+)
+def last_head_of_the_query(right, dy, cache):
+    """The query's map gets no gradient from the last head."""
+    dx, dmemory, dparams = right(dy, cache)
+    last = slice(-cache.attention.query.shape[-1], None)
+    dparams["query"]["weight"][:, last] = 0
+    dparams["query"]["bias"][last] = 0
+    return dx, dmemory, dparams

@@ -8,6 +8,9 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,13 @@ def catalogue() -> tuple[list[Bug], Callable]:
         return add
 
     return bugs, bug
+
+
+def under(place: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names with ``place`` before each."""
+    return tuple(f"{place}.{name}" for name in names)
+
+
+def cut(cache: NamedTuple) -> NamedTuple:
+    """The cache of a linear map through which nothing comes back to its input."""
+    return cache._replace(weight=np.zeros_like(cache.weight))

@@ -1,27 +1,21 @@
-"""Bugs in the layers, from multi-head attention to the decoder."""
+"""Bugs in the layers, from feed-forward to the decoder."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from numpy_transformer.gradcheck.bugs.bug import catalogue
+from numpy_transformer.gradcheck.bugs.bug import catalogue, cut, under
 from numpy_transformer.layers import (
     decoder,
     decoder_layer,
     encoder,
     encoder_layer,
     feed_forward,
-    multi_head_attention,
     residual,
 )
 from numpy_transformer.ops import layer_norm, relu
 
 CATALOGUE, bug = catalogue()
-
-
-def under(place: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names with ``place`` before each."""
-    return tuple(f"{place}.{name}" for name in names)
 
 
 # What has a gradient; the bias of the key has none but zero.
@@ -39,132 +33,6 @@ WITHOUT_BIASES = tuple(
     name for name in ENCODER_LAYER if not name.endswith(("query.bias", "key.bias", "value.bias"))
 )
 DECODER_LAYER = (*SELF_ATTENTION, *CROSS_ATTENTION, *TRANSFORM)
-
-
-# multi_head_attention
-
-
-@bug(
-    "memory-from-values-only",
-    multi_head_attention,
-    "dmemory",
-    seen="memory goes in twice, and the second gradient is assigned over the first",
-)
-def memory_from_values_only(right, dy, cache):
-    """What comes back to the memory through the keys is lost."""
-    return right(dy, cache._replace(key=_cut(cache.key)))
-
-
-@bug(
-    "memory-from-keys-only",
-    multi_head_attention,
-    "dmemory",
-    seen="memory goes in twice, and the gradient through the values is forgotten",
-)
-def memory_from_keys_only(right, dy, cache):
-    """What comes back to the memory through the values is lost."""
-    return right(dy, cache._replace(value=_cut(cache.value)))
-
-
-@bug(
-    "memory-added-to-x",
-    multi_head_attention,
-    "dx",
-    seen="cross-attention copied from self-attention, where x and memory are one",
-)
-def memory_added_to_x(right, dy, cache):
-    """The gradient of the memory is added to dx as well, as far as the positions go."""
-    dx, dmemory, dparams = right(dy, cache)
-    both = min(dx.shape[1], dmemory.shape[1])
-    dx[:, :both] += dmemory[:, :both]
-    return dx, dmemory, dparams
-
-
-@bug(
-    "heads-merged-by-reshape",
-    multi_head_attention,
-    "dx",
-    "dmemory",
-    *under("dparams", ("query.weight", "query.bias", "key.weight", "key.bias")),
-    *under("dparams", ("value.weight", "value.bias")),
-    function="merge_heads",
-    seen="a reshape gives the right shape, with positions where heads should be",
-)
-def heads_merged_by_reshape(right, x):
-    """(B, H, T, K) becomes (B, T, H K) without the transpose in between."""
-    B, H, T, K = x.shape
-    return x.reshape(B, T, H * K)
-
-
-@bug(
-    "output-weight-transposed",
-    multi_head_attention,
-    "dparams.output.weight",
-    kind="transpose",
-    seen="ports from weights stored as (out, in); the weight is square, so nothing complains",
-)
-def output_weight_transposed(right, dy, cache):
-    """The gradient of the output's weight is transposed."""
-    dx, dmemory, dparams = right(dy, cache)
-    dparams["output"]["weight"] = dparams["output"]["weight"].T
-    return dx, dmemory, dparams
-
-
-@bug(
-    "key-and-value-swapped",
-    multi_head_attention,
-    "dparams.key.weight",
-    "dparams.value.weight",
-    kind="swapped",
-    seen="two of several gradients that are returned together, unpacked in the wrong order",
-)
-def key_and_value_swapped(right, dy, cache):
-    """The gradients of the weights of key and value change places."""
-    dx, dmemory, dparams = right(dy, cache)
-    key, value = dparams["key"], dparams["value"]
-    key["weight"], value["weight"] = value["weight"], key["weight"]
-    return dx, dmemory, dparams
-
-
-@bug(
-    "fused-and-split-by-heads",
-    multi_head_attention,
-    *under("dparams", ("query.weight", "key.weight", "value.weight")),
-    point="multi_head_attention, no bias",
-    seen="one matrix for all three: GPT-2 lays them side by side, others head by head",
-)
-def fused_and_split_by_heads(right, dy, cache):
-    """One gradient (D, 3 D), query, key, value, is taken apart as if each head had its three."""
-    dx, dmemory, dparams = right(dy, cache)
-    _, heads, _, size = cache.attention.query.shape
-    names = ("query", "key", "value")
-    fused = np.concatenate([dparams[name]["weight"] for name in names], axis=1)  # (D, 3 D)
-    by_head = fused.reshape(-1, heads, 3, size)  # (D, H, 3, K)
-    for i, name in enumerate(names):
-        dparams[name]["weight"] = by_head[:, :, i].reshape(-1, heads * size)
-    return dx, dmemory, dparams
-
-
-@bug(
-    "last-head-of-the-query",
-    multi_head_attention,
-    "dparams.query.weight",
-    "dparams.query.bias",
-    kind="part",
-    seen="weights kept for each head by itself, and a loop over the heads that ends too early",
-)
-def last_head_of_the_query(right, dy, cache):
-    """The query's map gets no gradient from the last head."""
-    dx, dmemory, dparams = right(dy, cache)
-    last = slice(-cache.attention.query.shape[-1], None)
-    dparams["query"]["weight"][:, last] = 0
-    dparams["query"]["bias"][last] = 0
-    return dx, dmemory, dparams
-
-
-def _cut(cache):
-    """The cache of a linear map through which nothing comes back to its input."""
-    return cache._replace(weight=np.zeros_like(cache.weight))
 
 
 # feed_forward
@@ -298,7 +166,7 @@ def dy_overwritten(right, dy, cache, sublayer_backward):
 def asks_but_does_not_answer(right, dy, cache):
     """What comes back from self-attention through keys and values is lost."""
     attended = cache.self_attention
-    attended = attended._replace(key=_cut(attended.key), value=_cut(attended.value))
+    attended = attended._replace(key=cut(attended.key), value=cut(attended.value))
     return right(dy, cache._replace(self_attention=attended))
 
 
