@@ -14,7 +14,7 @@ from numpy_transformer.data.tokenizers import ByteLevelBPE, Characters
 from numpy_transformer.models import causal_lm
 from numpy_transformer.pipelines import language_model
 from numpy_transformer.pipelines.language_model import LanguageModel
-from numpy_transformer.pipelines.text_generation import TextGeneration
+from numpy_transformer.pipelines.text_generation import TextGeneration, _Writer
 from numpy_transformer.porting import gpt2
 
 TEXT = "the cat sat on the mat, the dog sat on the log; 12 naïve cafés 🙂 – и всё.\n" * 3
@@ -134,6 +134,13 @@ def test_stop_strings(parrot, stops, expected):
     assert found["generated_text"] == "the" + expected
     pieces = parrot(text).stream("the", do_sample=False, stop_strings=stops)
     assert "".join(pieces) == expected
+
+
+def test_of_two_stop_strings_in_one_token_the_first_counts():
+    for stops in ([b"at", b"c"], [b"c", b"at"]):
+        writer = _Writer(stops)
+        writer.add(b" cat")
+        assert writer.stopped and writer.take(final=True) == " c"
 
 
 def test_each_of_a_batch_has_its_own_stop(generator):

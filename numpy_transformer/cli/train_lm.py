@@ -150,9 +150,7 @@ def _new(options):
     if batch_size < 1:
         raise ValueError(f"--batch-size is {batch_size}, expected at least 1")
     given = training_command.given(options, Settings)
-    settings = Settings(
-        **TRAINING | given, batch_tokens=batch_size * chosen.max_length
-    )
+    settings = Settings(**TRAINING | given, batch_tokens=batch_size * chosen.max_length)
     dataset, tokenizer = _data(options)
     config = replace(chosen, vocab=len(tokenizer))
     params = causal_lm.init(np.random.default_rng([settings.seed, 0]), config)

@@ -152,12 +152,13 @@ def _generate(prompts, params, config, settings, rngs, end, stop) -> Iterator[tu
     texts = [list(prompt) for prompt in prompts]
     limits = [settings.longest(len(prompt)) for prompt in prompts]
     active = list(range(len(texts)))  # the prompts that are not at their end
-    windows: list[int] = []  # of the active ones
-    state = None
+    windows: dict[int, int] = {}  # where the window of each begins
     while active:
-        before, windows = windows, [window(len(texts[row]), config.max_length) for row in active]
-        if state is None or windows != before or not settings.use_cache:
-            unread = [texts[row][first:] for row, first in zip(active, windows)]
+        before = windows
+        windows = {row: window(len(texts[row]), config.max_length) for row in active}
+        moved = any(windows[row] != before.get(row) for row in active)
+        if moved or not settings.use_cache:
+            unread = [texts[row][windows[row] :] for row in active]
             ids, first = _left_padded(unread)
             # A row grows until it is as long as it may get, or fills the context and is read anew.
             growth = (
@@ -180,7 +181,7 @@ def _generate(prompts, params, config, settings, rngs, end, stop) -> Iterator[tu
             if not ended and len(texts[row]) < limits[row]:
                 going_on.append(i)
         if len(going_on) < len(active):
-            active, windows = [active[i] for i in going_on], [windows[i] for i in going_on]
+            active = [active[i] for i in going_on]
             state = incremental_lm.select(state, np.array(going_on, int))
 
 
