@@ -7,7 +7,8 @@ that count as small, along the axis along which they lie in one piece: by rows o
 then the results add up, or, where it is transposed (the table of a tied output), by columns.
 
 What counts as small is a rule of OpenBLAS, the library in NumPy's own packages, on processors with
-AVX-512: on one thread a product of 2 to 16 rows takes about two thirds of the time there. Elsewhere
+AVX-512. There, on one thread, a product of 2 to 16 rows with a matrix that has more columns than
+rows takes about half the time; with others there is nothing to gain, as there is elsewhere, where
 it takes as long as the plain product. ``benchmarks/generate.py`` measures what comes of it.
 
 Source: OpenBLAS, ``kernel/x86_64/sgemm_small_kernel_permit_skylakex.c``.
@@ -31,7 +32,8 @@ def few_rows(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     array([[11.]])
     """
     rows, inputs, outputs = *x.shape, weight.shape[1]
-    if not 2 <= rows <= MOST_ROWS or rows * weight.size <= SMALL_PRODUCT:
+    small = rows * weight.size <= SMALL_PRODUCT
+    if small or not 2 <= rows <= MOST_ROWS or outputs <= inputs:
         return x @ weight
     y = np.empty((rows, outputs), np.result_type(x, weight))
     if weight.flags.f_contiguous:
