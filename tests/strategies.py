@@ -235,7 +235,7 @@ def _layer(draw, dtype, values, module):
         params = jittered(module.init(rng, D, dtype), seed)
         return Point(module, (x, memory, params, H, memory_mask, rate, rng))
     params = jittered(module.init(rng, D, draw(extents()), dtype), seed)
-    activation = draw(st.sampled_from(feed_forward.ACTIVATIONS))
+    activation = draw(st.sampled_from(["relu", "gelu", "gelu_tanh"]))
     if module is feed_forward:
         return Point(module, (x, params, activation, rate, rng))
     settings = {"norm": draw(st.sampled_from(["pre", "post"])), "activation": activation}

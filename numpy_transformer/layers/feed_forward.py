@@ -23,17 +23,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_transformer.ops import dropout, gelu, linear, relu
+from numpy_transformer.ops import activation as activation_op
+from numpy_transformer.ops import dropout, linear
 from numpy_transformer.parameters import Tree, xavier_uniform
-
-ACTIVATIONS = ("relu", "gelu", "gelu_tanh")
 
 
 class Cache(NamedTuple):
     """What ``backward`` needs."""
 
     hidden: linear.Cache
-    activation: relu.Cache | gelu.Cache
+    activation: activation_op.Cache
     dropout: dropout.Cache
     output: linear.Cache
 
@@ -72,15 +71,7 @@ def forward(
     >>> dx, dparams = backward(y, cache)
     """
     h, hidden_cache = linear.forward(x, **params["hidden"])  # (..., F)
-    if activation == "relu":
-        h, activation_cache = relu.forward(h)
-    elif activation in ACTIVATIONS:
-        approximate = "tanh" if activation == "gelu_tanh" else "none"
-        h, activation_cache = gelu.forward(h, approximate)
-    else:
-        raise ValueError(
-            f"feed_forward: activation is {activation!r}, expected one of {ACTIVATIONS}"
-        )
+    h, activation_cache = activation_op.forward(h, activation)
     h, dropout_cache = dropout.forward(h, dropout_rate, rng)
     y, output_cache = linear.forward(h, **params["output"])  # (..., D)
     return y, Cache(hidden_cache, activation_cache, dropout_cache, output_cache)
@@ -90,8 +81,7 @@ def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, Tree]:
     """Return ``dx`` and ``dparams``."""
     dh, doutput_weight, doutput_bias = linear.backward(dy, cache.output)  # (..., F)
     dh = dropout.backward(dh, cache.dropout)
-    activation = relu if isinstance(cache.activation, relu.Cache) else gelu
-    dh = activation.backward(dh, cache.activation)
+    dh = activation_op.backward(dh, cache.activation)
     dx, dhidden_weight, dhidden_bias = linear.backward(dh, cache.hidden)  # (..., D)
     return dx, {
         "hidden": {"weight": dhidden_weight, "bias": dhidden_bias},

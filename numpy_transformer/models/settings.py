@@ -10,8 +10,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-from numpy_transformer.layers import feed_forward, residual
-from numpy_transformer.ops import positions
+from numpy_transformer.layers import residual
+from numpy_transformer.ops import activation, pooling, positions
 
 POSITIONS = ("sinusoidal", "learned")
 DTYPES = ("float32", "float64")
@@ -19,10 +19,11 @@ DTYPES = ("float32", "float64")
 # What the settings with one of these names may be.
 CHOICES = {
     "norm": residual.NORMS,
-    "activation": feed_forward.ACTIVATIONS,
+    "activation": activation.NAMES,
     "positions": POSITIONS,
     "sinusoids": positions.LAYOUTS,
     "dtype": DTYPES,
+    "pooling": pooling.WAYS,
 }
 
 
@@ -55,6 +56,20 @@ def check_choices(config: Any, *names: str) -> None:
     for name in names:
         if getattr(config, name) not in CHOICES[name]:
             raise ValueError(f"{name}={getattr(config, name)!r}, expected one of {CHOICES[name]}")
+
+
+def check_class_weights(config: Any) -> None:
+    """None, or one finite number above 0 for each class; made a tuple, as JSON has lists alone."""
+    given = config.class_weights
+    if given is None:
+        return
+    fits = isinstance(given, (tuple, list)) and len(given) == config.classes
+    if not fits or not all(isinstance(w, Real) and 0 < w < math.inf for w in given):
+        raise ValueError(
+            f"class_weights={given!r}, "
+            f"expected {config.classes} numbers above 0, one for each class"
+        )
+    object.__setattr__(config, "class_weights", tuple(map(float, given)))
 
 
 def check_layers(config: Any) -> None:

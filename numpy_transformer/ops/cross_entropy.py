@@ -9,16 +9,21 @@ target is the distribution ``q_j = (1 - e) 1[j = t] + e / V``::
     loss   = sum of loss_n over the rows that count / their number
 
 Rows whose target is ``ignore_index`` do not count, above or below the line; if all are such, the
-loss is 0.
+loss is 0. Classes of which there are few can weigh more: with ``class_weights`` a row has the
+weight ``w_n`` of its target, and the mean is a weighted one::
 
-Backward. ``d lse / d logits_j = p_j``, so::
+    loss   = sum_n w_n loss_n / sum_n w_n
 
-    dlogits_nj = dloss / count * (p_nj - q_nj)     0 in rows that do not count
+Backward. ``d lse / d logits_j = p_j``, so, with ``w_n = 1`` where there are no class weights::
 
-Shapes: ``logits (..., V)``, ``targets (...)``, the loss a scalar.
+    dlogits_nj = dloss * w_n / sum_n w_n * (p_nj - q_nj)     0 in rows that do not count
+
+Shapes: ``logits (..., V)``, ``targets (...)``, ``class_weights`` V numbers, the loss a scalar.
 
 Convention: smoothing as in PyTorch, ``e / V`` everywhere, the target included. Elsewhere
-``e / (V - 1)`` or ``e / (V - 2)``; and a mean over all positions, padding too, or a sum.
+``e / (V - 1)`` or ``e / (V - 2)``; and a mean over all positions, padding too, or a sum. Class
+weights as in PyTorch, which divides by the sum of the weights, not by the number of rows; both at
+once (PyTorch weighs the smoothed part class by class) are refused.
 
 Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision",
 section 7; Vaswani et al. 2017, section 5.4.
@@ -26,13 +31,16 @@ section 7; Vaswani et al. 2017, section 5.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_transformer.ops import sums
 from numpy_transformer.ops.blocks import blocks
+
+
+IGNORED = -100  # the target that stands for none; PyTorch's default
 
 
 class Cache(NamedTuple):
@@ -42,7 +50,7 @@ class Cache(NamedTuple):
     logits: np.ndarray  # (..., V)
     lse: np.ndarray  # (N, 1), log of the sum of exponentials
     targets: np.ndarray  # (N,), 0 in rows that do not count
-    counts: np.ndarray  # (N,) bool
+    weights: np.ndarray  # (N,), of each row: 1 or its class's, 0 in rows that do not count
     label_smoothing: float
 
 
@@ -51,11 +59,13 @@ def forward(
     targets: np.ndarray,
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, Cache]:
     """The mean loss, in nats, over the rows that count.
 
     Raises ``TypeError`` for targets that are not integers, ``ValueError`` for shapes that do not
-    fit, rows without logits or a smoothing outside [0, 1], and ``IndexError`` for a target outside
+    fit, rows without logits, a smoothing outside [0, 1], class weights that are not V finite
+    numbers of at least 0, or both of these at once, and ``IndexError`` for a target outside
     0 to V - 1. What stands in rows that do not count does not matter, infinities included.
 
     >>> logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]))
@@ -66,7 +76,7 @@ def forward(
     array([-0.5 ,  0.25,  0.25])
     """
     targets = np.asarray(targets)
-    _check(logits, targets, label_smoothing)
+    _check(logits, targets, label_smoothing, class_weights)
     V = logits.shape[-1]
     rows, targets = logits.reshape(targets.size, V), targets.reshape(-1)  # (N, V), (N,)
     counts = np.full(len(targets), True) if ignore_index is None else targets != ignore_index
@@ -90,18 +100,21 @@ def forward(
         log_total = np.log(sums.over_last(np.exp(shifted, out=shifted)))  # (n, 1)
         losses[part] = loss + log_total[:, 0]
         lse[part] = log_total + largest
-    mean = losses[counts].sum() / max(int(counts.sum()), 1)
-    return mean.astype(rows.dtype), Cache(logits, lse, targets, counts, label_smoothing)
+    weights = counts.astype(rows.real.dtype)  # (N,)
+    if class_weights is not None:
+        weights *= np.asarray(class_weights, weights.dtype)[targets]
+    some = weights > 0
+    mean = (weights[some] * losses[some]).sum() / _total(weights)
+    return mean.astype(rows.dtype), Cache(logits, lse, targets, weights, label_smoothing)
 
 
 def backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
     """Return ``dlogits``, ``(..., V)``."""
-    logits, lse, targets, counts, label_smoothing = cache
+    logits, lse, targets, weights, label_smoothing = cache
     V = logits.shape[-1]
     rows = logits.reshape(len(targets), V)  # (N, V)
     drows = np.empty_like(rows)  # (N, V)
-    drow = counts * (dloss / max(int(counts.sum()), 1))  # (N,), 0 in rows that do not count
-    drow = drow.astype(rows.dtype)
+    drow = (weights * (dloss / _total(weights))).astype(rows.dtype)  # (N,)
     for part in _parts(rows):
         p = np.subtract(rows[part], lse[part], out=drows[part])  # (n, V)
         np.exp(p, out=p)
@@ -109,8 +122,13 @@ def backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
             p -= label_smoothing / V
         p[np.arange(len(p)), targets[part]] -= 1 - label_smoothing
         p *= drow[part, None]
-    drows[~counts] = 0  # even where a logit is infinite
+    drows[weights == 0] = 0  # even where a logit is infinite
     return drows.reshape(logits.shape)
+
+
+def _total(weights: np.ndarray) -> float:
+    """What the sum of the losses is divided by: in float64, as float32 cannot count for ever."""
+    return float(weights.sum(dtype=np.float64)) or 1.0
 
 
 def _parts(rows: np.ndarray) -> Iterator[slice]:
@@ -118,7 +136,7 @@ def _parts(rows: np.ndarray) -> Iterator[slice]:
     return blocks(len(rows), max(1, 2**17 // max(rows.shape[1], 1)))
 
 
-def _check(logits, targets, label_smoothing) -> None:
+def _check(logits, targets, label_smoothing, class_weights) -> None:
     if logits.dtype.kind not in "fc":
         raise TypeError(f"cross_entropy: logits are {logits.dtype}, expected floats")
     if targets.dtype.kind not in "iu":
@@ -134,3 +152,14 @@ def _check(logits, targets, label_smoothing) -> None:
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 to 1")
+    if class_weights is None:
+        return
+    given = np.asarray(class_weights)
+    fits = given.shape == logits.shape[-1:] and given.dtype.kind in "iuf"
+    if not fits or not np.isfinite(given).all() or (given < 0).any():
+        raise ValueError(
+            f"cross_entropy: class_weights are {class_weights!r}, "
+            f"expected {logits.shape[-1]} finite numbers, one for each logit, at least 0"
+        )
+    if label_smoothing:
+        raise ValueError("cross_entropy: class_weights and label_smoothing do not go together")

@@ -13,7 +13,7 @@ from numpy_transformer.layers import (
     feed_forward,
     residual,
 )
-from numpy_transformer.ops import layer_norm, relu
+from numpy_transformer.ops import gelu, layer_norm, relu
 
 CATALOGUE, bug = catalogue()
 
@@ -76,7 +76,7 @@ def output_weight_before_dropout(right, dy, cache):
 def derivative_at_the_output(right, dy, cache):
     """GELU's derivative is taken at its output instead of its input."""
     x, probability, approximate = cache.activation
-    _, activation = feed_forward.gelu.forward(x * probability, approximate)
+    _, activation = gelu.forward(x * probability, approximate)
     return right(dy, cache._replace(activation=activation))
 
 
