@@ -19,7 +19,7 @@ from test_recordings import SMALL, TOLERANCE, ZERO
 
 from numpy_transformer import parameters
 from numpy_transformer.models import causal_lm, causal_lm_loss
-from numpy_transformer.porting import gpt2, gpt2_settings, hugging_face, safetensors
+from numpy_transformer.porting import gpt2, gpt2_settings, hugging_face, safetensors, table
 from numpy_transformer.porting.errors import PortingError
 
 FOLDER = Path(__file__).parent / "recordings" / "gpt2"
@@ -199,12 +199,12 @@ def test_the_parameters_are_those_of_the_model(name):
 def test_the_table_names_every_tensor_with_its_shape(name):
     _, config = gpt2.read(FOLDER / name)
     tensors = safetensors.read(FOLDER / name / "model.safetensors")
-    table = gpt2.rows(config)
-    assert {gpt2.their_name(row.ours): row.shape for row in table} == {
+    rows = gpt2.rows(config)
+    assert {gpt2.their_name(row.ours): row.shape for row in rows} == {
         key: tensor.shape for key, tensor in tensors.items()
     }
     made = parameters.items(causal_lm.init(np.random.default_rng(0), config))
-    assert [(row.ours, gpt2.our_shape(row)) for row in table] == [(k, a.shape) for k, a in made]
+    assert [(row.ours, table.our_shape(row)) for row in rows] == [(k, a.shape) for k, a in made]
 
 
 @pytest.mark.parametrize(

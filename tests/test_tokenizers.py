@@ -665,7 +665,7 @@ def test_gpt2_in_json_is_compact_and_the_same(gpt2):
 @pytest.mark.parametrize(
     "values, message",
     [
-        (None, 'expected a dictionary with "kind" characters or byte-level-bpe, given NoneType'),
+        (None, '"kind" characters or byte-level-bpe or wordpiece or special_tokens, given NoneT'),
         ([], "given list"),
         ({}, "given kind None"),
         ({"kind": "words"}, "given kind 'words'"),

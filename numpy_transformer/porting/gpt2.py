@@ -19,18 +19,16 @@ settings are those of https://github.com/huggingface/transformers (``models/gpt2
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_transformer import parameters
-from numpy_transformer.models import causal_lm, settings
+from numpy_transformer.models import causal_lm
 from numpy_transformer.parameters import Tree
-from numpy_transformer.porting import gpt2_settings, hugging_face
+from numpy_transformer.porting import gpt2_settings, hugging_face, table
 from numpy_transformer.porting.errors import PortingError, shown
 
 # ours                                            theirs                     shape    ours is of it
@@ -60,33 +58,13 @@ output.weight                                   | lm_head.weight           | V, 
 
 PREFIX = "transformer."
 OUTPUT = "lm_head.weight"
-THIRDS = ("first third", "second third", "last third")  # of the last axis
 BUFFERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # the causal mask, in old files; passed over
-WRITTEN = ("float16", "float32", "float64")
 
 
-class Row(NamedTuple):
-    """A line of the table."""
-
-    ours: str
-    theirs: str  # without the prefix
-    shape: tuple[Any, ...]  # of theirs: in letters in ``ROWS``, in numbers in ``rows(config)``
-    part: str  # what ours is of theirs
+ROWS = table.parse(TABLE)
 
 
-def _rows(table: str) -> tuple[Row, ...]:
-    """The lines of the table, cut at its bars."""
-    found = []
-    for line in table.strip().splitlines():
-        ours, theirs, shape, part = (cell.strip() for cell in line.split("|"))
-        found.append(Row(ours, theirs, tuple(shape.split(", ")), part))
-    return tuple(found)
-
-
-ROWS = _rows(TABLE)
-
-
-def rows(config: causal_lm.Config) -> list[Row]:
+def rows(config: causal_lm.Config) -> list[table.Row]:
     """The table of one model: a row for each array, in the order of ours, shapes in numbers.
 
     >>> for row in rows(causal_lm.preset("gpt2", vocab=50257))[4:7]:
@@ -97,37 +75,8 @@ def rows(config: causal_lm.Config) -> list[Row]:
     """
     D = config.d_model
     sizes = {"V": config.vocab, "P": config.max_length, "D": D, "3D": 3 * D, "F": config.d_ff}
-
-    def in_numbers(row: Row, i: int = 0) -> Row:
-        shape = tuple(sizes[letter] for letter in row.shape)
-        return row._replace(ours=_layer(row.ours, i), theirs=_layer(row.theirs, i), shape=shape)
-
-    of_layers = [row for row in ROWS if "{i}" in row.ours]
-    first = ROWS.index(of_layers[0])
-    before, after = ROWS[:first], ROWS[first + len(of_layers) :]
-    return [
-        *(in_numbers(row) for row in before),
-        *(in_numbers(row, i) for i in range(config.N) for row in of_layers),
-        *(in_numbers(row) for row in after if row.theirs != OUTPUT or not config.tie_output),
-    ]
-
-
-def _layer(name: str, i: int | str) -> str:
-    """A name in the table, for one layer."""
-    return name.replace("{i}", str(i))
-
-
-def our_shape(row: Row) -> tuple[int, ...]:
-    """The shape of our array, from that of theirs; for a row of ``rows(config)``.
-
-    >>> our_shape(rows(causal_lm.preset("gpt2", vocab=50257))[4])
-    (768, 768)
-    """
-    if row.part == "transposed":
-        return row.shape[::-1]
-    if row.part in THIRDS:
-        return (*row.shape[:-1], row.shape[-1] // 3)
-    return row.shape
+    lines = [row for row in ROWS if row.theirs != OUTPUT or not config.tie_output]
+    return table.in_numbers(lines, sizes, config.N)
 
 
 def their_name(name: str) -> str:
@@ -139,27 +88,10 @@ def their_name(name: str) -> str:
     Traceback (most recent call last):
     numpy_transformer.porting.errors.PortingError: a GPT-2 has nothing for 'output.bias'
     """
-    number = re.search(r"\.layers\.(\d+)\.", name)
-    i = number[1] if number else ""
-    for row in ROWS:
-        if _layer(row.ours, i) == name:
-            return _prefixed(_layer(row.theirs, i))
-    raise PortingError(f"a GPT-2 has nothing for {shown(name)}")
-
-
-def part_of(tensor: np.ndarray, part: str) -> np.ndarray:
-    """What ours is of a tensor of theirs: a view, which can be read from and written into.
-
-    >>> part_of(np.array([[1, 2, 3], [4, 5, 6]]), "second third")
-    array([[2],
-           [5]])
-    """
-    if part == "all":
-        return tensor
-    if part == "transposed":
-        return tensor.T
-    D, k = tensor.shape[-1] // 3, THIRDS.index(part)
-    return tensor[..., k * D : (k + 1) * D]
+    theirs = table.their_name(ROWS, name)
+    if theirs is None:
+        raise PortingError(f"a GPT-2 has nothing for {shown(name)}")
+    return _prefixed(theirs)
 
 
 # Weights.
@@ -175,23 +107,14 @@ def from_tensors(tensors: Mapping[str, np.ndarray], config: causal_lm.Config) ->
     Raises ``PortingError`` naming all tensors that are missing, unknown or of another shape.
     """
     found = _bare_names(tensors)
-    if config.tie_output and OUTPUT in found:
-        output = found.pop(OUTPUT)
-        if not np.array_equal(output, found.setdefault("wte.weight", output)):
-            raise PortingError(
-                f"the settings say that {OUTPUT} is wte.weight (tie_word_embeddings), but the two "
-                "differ; if they are meant to, set tie_word_embeddings to false"
-            )
+    if config.tie_output and not table.take_out(found, OUTPUT, "wte.weight"):
+        raise PortingError(
+            f"the settings say that {OUTPUT} is wte.weight (tie_word_embeddings), but the two "
+            "differ; if they are meant to, set tie_word_embeddings to false"
+        )
     if config.N > len(found):  # before so many rows are made
         raise PortingError(f"n_layer is {config.N}, but there are only {len(found)} tensors")
-    table = rows(config)
-    hugging_face.check({row.theirs: row.shape for row in table}, found)
-    return parameters.nest(
-        {
-            row.ours: part_of(found[row.theirs], row.part).astype(config.dtype, copy=False)
-            for row in table
-        }
-    )
+    return table.to_ours(rows(config), found, config.dtype)
 
 
 def to_tensors(
@@ -199,9 +122,9 @@ def to_tensors(
 ) -> dict[str, np.ndarray]:
     """Our parameters as their tensors, by name, as ``GPT2LMHeadModel`` has them in a file.
 
-    ``dtype`` is one of ``WRITTEN``; without it, ``config.dtype`` stays. Where ours has no biases
-    for query, key and value, theirs are zeros, and sinusoids become the table of positions: the
-    same function, with more parameters. A bias of the output has no place in a GPT-2.
+    ``dtype`` is one of ``table.WRITTEN``; without it, ``config.dtype`` stays. Where ours has no
+    biases for query, key and value, theirs are zeros, and sinusoids become the table of positions:
+    the same function, with more parameters. A bias of the output has no place in a GPT-2.
 
     Raises ``PortingError`` for such a bias, for numbers that ``dtype`` cannot hold, and naming all
     arrays that are missing, unknown or of another shape.
@@ -216,26 +139,15 @@ def to_tensors(
             "this model has a bias on its output (output_bias=True), and a GPT-2 has no place for "
             "it: train one with output_bias=False"
         )
-    if dtype not in (None, *WRITTEN):
-        raise PortingError(f"dtype is {dtype!r}, expected one of {', '.join(WRITTEN)}")
-    table = rows(config)
+    lines = rows(config)
     ours = dict(parameters.items(params))
     if config.positions == "sinusoidal":
         ours["positions.weight"] = causal_lm.position_table(params, config)
     if not config.attention_bias:
-        biases = [row.ours for row in table if row.part in THIRDS and row.ours.endswith(".bias")]
+        thirds = [row.ours for row in lines if row.part in table.THIRDS]
+        biases = [name for name in thirds if name.endswith(".bias")]
         ours |= {name: np.zeros(config.d_model, config.dtype) for name in biases}
-    hugging_face.check({row.ours: our_shape(row) for row in table}, ours)
-    tensors = {row.theirs: np.empty(row.shape, dtype or config.dtype) for row in table}
-    for row in table:
-        try:
-            with np.errstate(over="raise"):
-                part_of(tensors[row.theirs], row.part)[...] = ours[row.ours]
-        except FloatingPointError:
-            raise PortingError(
-                f"{row.ours} holds numbers of up to {np.abs(ours[row.ours]).max():.3g}, which "
-                f"{dtype} cannot hold; leave dtype out to write them as they are"
-            ) from None
+    tensors = table.to_theirs(lines, ours, config.dtype if dtype is None else dtype)
     return {_prefixed(name): tensor for name, tensor in tensors.items()}
 
 
@@ -281,17 +193,13 @@ def read(folder: str | Path, dtype: str | None = None) -> tuple[Tree, causal_lm.
     >>> same_config == config, list(same) == list(params)
     (True, True)
     """
-    if dtype not in (None, *settings.DTYPES):
-        raise PortingError(f"dtype is {dtype!r}, expected one of {', '.join(settings.DTYPES)}")
+    hugging_face.check_dtype(dtype)
     values = hugging_face.read_config(folder)
-    with _told_of(Path(folder) / hugging_face.CONFIG):
+    with hugging_face.told_of(Path(folder) / hugging_face.CONFIG):
         config = gpt2_settings.to_config(values)
     tensors = hugging_face.read_tensors(folder)
-    if dtype is None:
-        double = any(tensor.dtype == np.float64 for tensor in tensors.values())
-        dtype = "float64" if double else "float32"
-    config = replace(config, dtype=dtype)
-    with _told_of(folder):
+    config = replace(config, dtype=dtype or hugging_face.dtype_of(tensors))
+    with hugging_face.told_of(folder):
         return from_tensors(tensors, config), config
 
 
@@ -313,12 +221,3 @@ def write(
     dtype = config.dtype if dtype is None else dtype
     values = gpt2_settings.from_config(config, end_of_text, dtype)
     hugging_face.write(folder, values, to_tensors(params, config, dtype))
-
-
-@contextmanager
-def _told_of(path: str | Path) -> Iterator[None]:
-    """Put the path before the message of a ``PortingError``."""
-    try:
-        yield
-    except PortingError as error:
-        raise PortingError(f"{path}: {error}") from error

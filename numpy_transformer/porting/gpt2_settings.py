@@ -8,12 +8,12 @@ Source: ``GPT2Config`` of https://github.com/huggingface/transformers (``models/
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from numpy_transformer.models import causal_lm
+from numpy_transformer.porting import config_values
 from numpy_transformer.porting.errors import PortingError, shown
 
 # ours: theirs, and what transformers takes when config.json does not say.
@@ -29,13 +29,6 @@ SETTINGS = {
     "norm_eps": ("layer_norm_epsilon", 1e-5),
     "activation": ("activation_function", "gelu_new"),
     "tie_output": ("tie_word_embeddings", True),
-}
-# theirs: ours. Of two names for one function, the first is written.
-ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-    "relu": "relu",
 }
 # Theirs alone: with any other value it is another function than causal_lm.
 ALWAYS = {
@@ -66,32 +59,14 @@ expected 'gpt2'
     if values.get("model_type") != "gpt2":
         what = f"of type {shown(values['model_type'])}" if "model_type" in values else "of no type"
         raise PortingError(f"this is a model {what} (model_type), expected 'gpt2'")
-    for theirs, always in ALWAYS.items():
-        if values.get(theirs, always) is not always:
-            raise PortingError(
-                f"{theirs} is {shown(values[theirs])}, "
-                f"but causal_lm computes only what {always} means"
-            )
+    config_values.check_always(values, ALWAYS, "causal_lm")
     if "n_ctx" in values:  # the older name
         values = {"n_positions": values["n_ctx"]} | dict(values)
-    found = {ours: values.get(theirs, other) for ours, (theirs, other) in SETTINGS.items()}
-    for ours, (theirs, other) in SETTINGS.items():
-        _check_type(theirs, found[ours], other)
-    if found["activation"] not in ACTIVATIONS:
-        raise PortingError(
-            f"activation_function is {shown(found['activation'])}, "
-            f"expected one of {', '.join(ACTIVATIONS)}"
-        )
-    found["activation"] = ACTIVATIONS[found["activation"]]
+    found = config_values.take(values, SETTINGS)
+    found["activation"] = config_values.activation("activation_function", found["activation"])
     if found["d_ff"] is None:
         found["d_ff"] = 4 * found["d_model"]
-    try:
-        config = causal_lm.Config(**found)
-    except ValueError as error:
-        # The message says "h=5", the file "n_head".
-        names = {ours: theirs for ours, (theirs, _) in SETTINGS.items()}
-        message = re.sub(r"(\w+)=", lambda match: f"{names.get(match[1], match[1])}=", str(error))
-        raise PortingError(message) from error
+    config = config_values.made(causal_lm.Config, SETTINGS, found)
     embedding_dropout = values.get("embd_pdrop", 0.1)
     if embedding_dropout != config.P_drop:
         warnings.warn(
@@ -100,19 +75,6 @@ expected 'gpt2'
             stacklevel=2,
         )
     return config
-
-
-def _check_type(name: str, value: Any, like: Any) -> None:
-    """Raise ``PortingError`` unless a setting has the type of ``like``; None is for n_inner."""
-    if like is None and value is None:
-        return
-    expected, fits = {
-        bool: ("true or false", isinstance(value, bool)),
-        str: ("a text", isinstance(value, str)),
-        float: ("a number", isinstance(value, (int, float)) and not isinstance(value, bool)),
-    }.get(type(like), ("a whole number", isinstance(value, int) and not isinstance(value, bool)))
-    if not fits:
-        raise PortingError(f"{name} is {shown(value)}, expected {expected}")
 
 
 def from_config(
@@ -136,13 +98,12 @@ def from_config(
             "a GPT-2 has no dropout on its hidden units",
             stacklevel=2,
         )
-    theirs = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         **{theirs: getattr(config, ours) for ours, (theirs, _) in SETTINGS.items()},
         **ALWAYS,
-        "activation_function": theirs[config.activation],
+        "activation_function": config_values.their_activation(config.activation),
         "embd_pdrop": config.P_drop,
         "initializer_range": causal_lm.INITIAL_STD,
         "reorder_and_upcast_attn": False,

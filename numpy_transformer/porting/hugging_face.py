@@ -22,13 +22,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numpy_transformer.files import write_bytes
+from numpy_transformer.models import settings
 from numpy_transformer.porting import raw, safetensors, torch_file
 from numpy_transformer.porting.errors import PortingError, shown
 
@@ -183,7 +185,39 @@ def check(shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray
         raise PortingError(f"the weights do not fit the settings: {'; '.join(texts)}")
 
 
+def check_dtype(dtype: str | None) -> None:
+    """Raise ``PortingError`` unless it is None, or a dtype that our models have."""
+    if dtype not in (None, *settings.DTYPES):
+        raise PortingError(f"dtype is {dtype!r}, expected one of {', '.join(settings.DTYPES)}")
+
+
+def dtype_of(tensors: Mapping[str, np.ndarray]) -> str:
+    """The dtype in which none of them is rounded: float64 if any of them is, else float32.
+
+    >>> dtype_of({"weight": np.ones(2, np.float16), "bias": np.ones(2, np.float32)})
+    'float32'
+    """
+    double = any(tensor.dtype == np.float64 for tensor in tensors.values())
+    return "float64" if double else "float32"
+
+
 # Messages.
+
+
+@contextmanager
+def told_of(path: str | Path) -> Iterator[None]:
+    """Put the path before the message of a ``PortingError``.
+
+    >>> with told_of("config.json"):
+    ...     raise PortingError("n_layer is 'x', expected a whole number")
+    Traceback (most recent call last):
+    numpy_transformer.porting.errors.PortingError: config.json: n_layer is 'x', expected a whole \
+number
+    """
+    try:
+        yield
+    except PortingError as error:
+        raise PortingError(f"{path}: {error}") from error
 
 
 def listed(names: Iterable[str]) -> str:

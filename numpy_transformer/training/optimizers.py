@@ -61,8 +61,17 @@ class Adam:
         self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
         self.steps = 0
 
-    def step(self, weights: np.ndarray, gradient: np.ndarray, lr: float) -> None:
-        """Move ``weights`` in place, one step against ``gradient``."""
+    def step(
+        self,
+        weights: np.ndarray,
+        gradient: np.ndarray,
+        lr: float,
+        scales: np.ndarray | None = None,
+    ) -> None:
+        """Move ``weights`` in place, one step against ``gradient``.
+
+        ``scales``, as many as weights, multiply ``lr``, each that of its weight.
+        """
         if not weights.shape == gradient.shape == self.m.shape:
             raise ValueError(
                 f"Adam: {self.m.size} parameters, but weights are {weights.shape} "
@@ -74,7 +83,8 @@ class Adam:
         correction2 = math.sqrt(1 - beta2**self.steps)
         if self.weight_decay:
             for part in self.decayed:
-                weights[part] *= 1 - lr * self.weight_decay
+                rate = lr if scales is None else lr * scales[part]
+                weights[part] *= 1 - rate * self.weight_decay
         for part in blocks(weights.size):
             g, m, v = gradient[part], self.m[part], self.v[part]
             m *= beta1
@@ -84,7 +94,8 @@ class Adam:
             scale = np.sqrt(v)
             scale /= correction2
             scale += self.eps
-            weights[part] -= m / scale * (lr / correction1)
+            change = m / scale * (lr / correction1)
+            weights[part] -= change if scales is None else change * scales[part]
 
 
 def adamw(params: Tree, weight_decay: float, **settings) -> Adam:

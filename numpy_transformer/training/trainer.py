@@ -132,6 +132,7 @@ class Task:
     describe: dict[str, Any]  # all settings, kept in the checkpoint
     vocabularies: dict[str, Any]  # kept in the checkpoint
     sample: Callable[[Tree], str] = lambda params: ""  # shown at each evaluation
+    scales: np.ndarray | None = None  # of the learning rate, for each weight; 0 freezes it
 
 
 def train(state: State, task: Task, settings: Settings, run: Path, progress: Progress) -> bool:
@@ -246,10 +247,12 @@ def _step(state, task, batch, gradient, lr, clip) -> tuple[float, float]:
         if not np.isfinite(loss):
             raise NotFinite(_not_finite(state, "the loss", float(loss), state.params, dparams))
         parameters.gather(dparams, out=gradient, like=state.params)
+        if task.scales is not None:
+            gradient *= task.scales > 0  # what is frozen has no part in the norm
         norm = clip_by_global_norm(gradient, clip or float("inf"))
     if not np.isfinite(norm):
         raise NotFinite(_not_finite(state, "the gradient's norm", norm, {}, dparams))
-    state.adam.step(state.weights, gradient, lr)
+    state.adam.step(state.weights, gradient, lr, task.scales)
     state.step += 1
     return float(loss), norm
 

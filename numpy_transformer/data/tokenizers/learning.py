@@ -13,13 +13,14 @@ Which pair is the most frequent is asked of a heap. What lies in it may be out o
 counts fall when neighbours merge; a pair that comes up with a count that is too high is put back
 with its present one.
 
-Source: Sennrich, Haddow and Birch 2016, section 3.2 and algorithm 1; here over bytes, as in GPT-2.
+Source: Sennrich, Haddow and Birch 2016, section 3.2 and algorithm 1, over characters of words; over
+bytes as in GPT-2.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from numpy_transformer.data.tokenizers import byte_characters
@@ -32,35 +33,77 @@ def learn(counts: Mapping[str, int], size: int) -> list[tuple[str, str]]:
     ``counts`` says how often each piece stands in the text. A merge is the pair of tokens that it
     puts together, written as in ``merges.txt``, in the order in which they were learned.
 
-    Among pairs that are equally frequent, the one whose left token has the lower id is taken, and
-    then the one whose right token has: ids are GPT-2's, bytes first, then results of merges in
-    order. In ``aaa`` the pair ``aa`` counts twice, though only one of the two can be merged.
-
-    There are fewer tokens than asked for when the text has no pair of neighbours left: when each
-    piece is one token. Every merge makes a token that was not there before: as no merge crosses the
-    borders of what is to become a token, it comes about in the same way at every place.
+    Ids are GPT-2's: bytes first, then results of merges in order. See ``learn_pairs`` for which
+    pair is taken among equally frequent ones, and for when there are fewer tokens than asked for.
 
     >>> learn({"abab": 5, "abc": 3}, 256 + 2)
     [('a', 'b'), ('ab', 'ab')]
     """
     tokens = list(byte_characters.CHARACTERS.values())  # by id
-    words = Words(counts)
+    ids = {byte: i for i, byte in enumerate(byte_characters.CHARACTERS)}
+    pieces = (([ids[byte] for byte in piece.encode("utf-8")], n) for piece, n in counts.items())
+    merges = []
+    for left, right in learn_pairs(pieces, len(tokens), size):
+        merges.append((tokens[left], tokens[right]))
+        tokens.append(tokens[left] + tokens[right])
+    return merges
+
+
+def learn_words(counts: Mapping[str, int], prefix: str, size: int) -> list[str]:
+    """The tokens of a vocabulary in which a token that continues a word begins with ``prefix``.
+
+    ``counts`` says how often each word stands in the text. The order: all characters, by code
+    point; those that continue a word, likewise; results of merges. There are as many of the first
+    two as the words have, though they be more than ``size``.
+
+    >>> learn_words({"abab": 5, "abc": 3}, "##", 8)
+    ['a', 'b', 'c', '##a', '##b', '##c', 'ab', '##ab']
+    """
+    characters = sorted(set().union(*counts))
+    continuing = sorted(set().union(*(word[1:] for word in counts)))
+    tokens = [*characters, *(prefix + character for character in continuing)]
+    ids = {token: i for i, token in enumerate(tokens)}
+    words = (
+        ([ids[word[0]], *(ids[prefix + character] for character in word[1:])], n)
+        for word, n in counts.items()
+    )
+    for left, right in learn_pairs(words, len(tokens), size):
+        tokens.append(tokens[left] + tokens[right].removeprefix(prefix))
+    return tokens
+
+
+def learn_pairs(pieces: Iterable[tuple[Sequence[int], int]], first: int, size: int) -> list[Pair]:
+    """The pairs of ids to be merged, until there are ``size`` ids.
+
+    A piece is its ids, all less than ``first``, and how often it stands in the text. The pairs
+    make the ids from ``first`` on, one after the other.
+
+    Among pairs that are equally frequent, the one whose left token has the lower id is taken, and
+    then the one whose right token has. In ``aaa`` the pair ``aa`` counts twice, though only one of
+    the two can be merged.
+
+    There are fewer ids than asked for when the text has no pair of neighbours left: when each piece
+    is one token. Every merge makes a token that was not there before: as no merge crosses the
+    borders of what is to become a token, it comes about in the same way at every place.
+
+    >>> learn_pairs([([0, 1, 0, 1], 5), ([0, 1, 2], 3)], first=3, size=5)
+    [(0, 1), (3, 3)]
+    """
+    words = Words(pieces)
     # The smallest of these is the most frequent pair, and of several the one of the lowest ids.
     waiting = [(-count, pair) for pair, count in words.counts.items()]
     heapify(waiting)
 
-    merges = []
-    while waiting and len(tokens) < size:
+    merges: list[Pair] = []
+    while waiting and first + len(merges) < size:
         waited, pair = heappop(waiting)
         count = words.counts[pair]
         if -count != waited:
             if count:
                 heappush(waiting, (-count, pair))
             continue
-        left, right = (tokens[i] for i in pair)
-        merges.append((left, right))
-        tokens.append(left + right)
-        for grown in words.merge(pair, len(tokens) - 1):
+        merges.append(pair)
+        for grown in words.merge(pair, first + len(merges) - 1):
             if words.counts[grown]:
                 heappush(waiting, (-words.counts[grown], grown))
     return merges
@@ -73,15 +116,13 @@ class Words:
     at ``[-1]``.
     """
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        """Begin with the bytes of the pieces."""
-        ids = {byte: i for i, byte in enumerate(byte_characters.CHARACTERS)}
+    def __init__(self, pieces: Iterable[tuple[Sequence[int], int]]) -> None:
+        """Begin with the ids of each piece, and how often it stands in the text."""
         self.symbols: list[int] = []
         self.weights: list[int] = []  # how often the piece of that symbol stands in the text
-        for piece, count in counts.items():
-            symbols = [*(ids[byte] for byte in piece.encode("utf-8")), GONE]
-            self.symbols += symbols
-            self.weights += [count] * len(symbols)
+        for ids, count in pieces:
+            self.symbols += [*ids, GONE]
+            self.weights += [count] * (len(ids) + 1)
         end = len(self.symbols)
         self.left = list(range(-1, end - 1))
         self.right = list(range(1, end + 1))
