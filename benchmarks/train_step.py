@@ -4,12 +4,14 @@
     python benchmarks/train_step.py --shapes 1 2     some of them
     python benchmarks/train_step.py --rounds 5       quicker, and noisier
 
-Both sides train the same model on the same batch in float32, pre-norm, tied output, Adam: the
-encoder-decoder (shapes 1 to 5, ReLU) or the language model (6 and 7, GELU with tanh, as GPT-2). The
-model in PyTorch (eager) is made of its own fast parts: query, key and value of self-attention in
-one product, fused scaled dot-product attention, fused Adam. The two take turns in one process, a
-few steps each, and the ratio is that of the medians. Each (shape, threads, dropout) runs in a
-process of its own. Without PyTorch only the times of this project are printed.
+Both sides train the same model on the same batch in float32, tied output, Adam: the encoder-decoder
+(shapes 1 to 5, pre-norm, ReLU), the language model (6 and 7, pre-norm, GELU with tanh, as GPT-2) or
+the masked language model (8, post-norm, exact GELU, dropout where BERT has it; 15 % of the tokens
+are chosen, and both sides put these alone through the head). The model in PyTorch (eager) is made
+of its own fast parts: query, key and value of self-attention in one product, fused scaled
+dot-product attention, fused Adam. The two take turns in one process, a few steps each, and the
+ratio is that of the medians. Each (shape, threads, dropout) runs in a process of its own. Without
+PyTorch only the times of this project are printed.
 
 The columns: the ratio (below 1: faster than PyTorch); milliseconds of both sides, to give an idea;
 the share of our step that the matrix products alone would take, measured by doing just those; the
@@ -27,7 +29,9 @@ import sys
 import time
 
 # Architecture, D, F, layers (of the encoder-decoder N + N), V, B, T (= S), heads
-PAIR, CAUSAL = "encoder-decoder", "language model"
+PAIR, CAUSAL, MASKED = "encoder-decoder", "language model", "masked language model"
+CHOSEN = 0.15  # of the tokens of a masked language model
+IGNORED = -100  # the target of all others
 SHAPES = {
     1: (PAIR, 32, 128, 1, 64, 8, 12, 4),
     2: (PAIR, 64, 256, 2, 64, 16, 16, 4),
@@ -36,8 +40,9 @@ SHAPES = {
     5: (PAIR, 512, 2048, 3, 8192, 16, 64, 8),
     6: (CAUSAL, 64, 256, 4, 65, 16, 32, 4),
     7: (CAUSAL, 256, 1024, 4, 512, 16, 128, 4),
+    8: (MASKED, 256, 1024, 6, 8192, 16, 128, 4),
 }
-ROUNDS = {1: 40, 2: 30, 3: 20, 4: 9, 5: 9, 6: 30, 7: 9}  # turns of each side, by default
+ROUNDS = {1: 40, 2: 30, 3: 20, 4: 9, 5: 9, 6: 30, 7: 9, 8: 9}  # turns of each side, by default
 
 
 def our_step(shape, dropout):
@@ -50,6 +55,9 @@ def our_step(shape, dropout):
         causal_lm_loss,
         encoder_decoder,
         encoder_decoder_loss,
+        masked_lm,
+        masked_lm_loss,
+        text_encoder,
     )
     from numpy_transformer.training.memory import keep_freed_memory
     from numpy_transformer.training.optimizers import Adam
@@ -57,8 +65,12 @@ def our_step(shape, dropout):
     keep_freed_memory()
     kind, D, F, N, V, B, T, H = shape
     settings = {"N": N, "d_model": D, "d_ff": F, "h": H, "max_length": T}
-    settings |= dict.fromkeys(("P_drop", "attention_dropout", "activation_dropout"), dropout)
-    if kind == CAUSAL:
+    rates = ["P_drop", "attention_dropout"] + ["activation_dropout"] * (kind != MASKED)
+    settings |= dict.fromkeys(rates, dropout)
+    if kind == MASKED:
+        config = text_encoder.Config(vocab=V, **settings)
+        model, loss_module = masked_lm, masked_lm_loss
+    elif kind == CAUSAL:
         config = causal_lm.Config(vocab=V, **settings)
         model, loss_module = causal_lm, causal_lm_loss
     else:
@@ -81,11 +93,18 @@ def our_step(shape, dropout):
 
 
 def batch(shape):
-    """Random ids, without padding: ``source (B, T)``, if any, and ``target (B, T + 1)``."""
+    """Random ids, without padding: what the loss takes before the parameters.
+
+    ``source (B, T)``, if any, and ``target (B, T + 1)``; or ``ids (B, T)``, no segments, and
+    ``targets (B, T)``.
+    """
     import numpy as np
 
     V, B, T = shape[4:7]
     rng = np.random.default_rng(1)
+    if shape[0] == MASKED:
+        ids, targets = rng.integers(4, V, (2, B, T))
+        return ids, None, np.where(rng.random((B, T)) < CHOSEN, targets, IGNORED)
     ids = rng.integers(4, V, (B, T)), rng.integers(4, V, (B, T + 1))
     return ids[1:] if shape[0] == CAUSAL else ids
 
@@ -142,6 +161,12 @@ def torch_step(shape, dropout, threads):
             h = self.drop(functional.relu(h) if pair else functional.gelu(h, approximate="tanh"))
             return x + self.drop(self.output(h))
 
+    class PostNormLayer(Layer):
+        def forward(self, x):
+            x = self.norms[0](x + self.drop(self.attention(x)))
+            h = functional.gelu(self.hidden(x))
+            return self.norms[1](x + self.drop(self.output(h)))
+
     class Transformer(nn.Module):
         def __init__(self):
             super().__init__()
@@ -182,17 +207,39 @@ def torch_step(shape, dropout, threads):
                 x = layer(x, causal=True)
             return functional.linear(self.norm(x), self.tokens.weight)
 
-    model = Transformer() if pair else LanguageModel()
+    class MaskedLanguageModel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(V, D), nn.Embedding(T, D)
+            self.segments = nn.Embedding(2, D)
+            self.layers = nn.ModuleList(PostNormLayer(False) for _ in range(N))
+            self.norms = nn.ModuleList([nn.LayerNorm(D), nn.LayerNorm(D)])
+            self.dense, self.bias = nn.Linear(D, D), nn.Parameter(torch.zeros(V))
+            self.register_buffer("place", torch.arange(T))
+
+        def forward(self, ids, chosen):
+            x = self.tokens(ids) + self.positions(self.place) + self.segments.weight[0]
+            x = self.norms[0](x)
+            x = functional.dropout(x, dropout, self.training) if dropout else x
+            for layer in self.layers:
+                x = layer(x)
+            x = self.norms[1](functional.gelu(self.dense(x[chosen])))
+            return functional.linear(x, self.tokens.weight, self.bias)
+
+    models = {PAIR: Transformer, CAUSAL: LanguageModel, MASKED: MaskedLanguageModel}
+    model = models[kind]()
     adam = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
-    *source, target = map(torch.from_numpy, batch(shape))
+    *ids, target = (array if array is None else torch.from_numpy(array) for array in batch(shape))
     settings = {"ignore_index": 0, "label_smoothing": 0.1} if pair else {}
 
     def step():
         adam.zero_grad(set_to_none=True)
-        logits = model(*source, target[:, :-1])
-        loss = functional.cross_entropy(
-            logits.reshape(-1, V), target[:, 1:].reshape(-1), **settings
-        )
+        if kind == MASKED:
+            chosen = target != IGNORED
+            logits, expected = model(ids[0], chosen), target[chosen]
+        else:
+            logits, expected = model(*ids, target[:, :-1]), target[:, 1:]
+        loss = functional.cross_entropy(logits.reshape(-1, V), expected.reshape(-1), **settings)
         loss.backward()
         adam.step()
         return loss.item()
@@ -211,8 +258,14 @@ def products(shape):
     def array(*extents):
         return rng.standard_normal(extents, dtype=np.float32)
 
-    linears = [(D, D, 4 * attentions), (D, F, networks), (F, D, networks), (D, V, 1)]
-    linears = [(array(B * T, i), array(i, o), array(B * T, o), n) for i, o, n in linears]
+    rows = B * T
+    linears = [(rows, D, D, 4 * attentions), (rows, D, F, networks), (rows, F, D, networks)]
+    if kind == MASKED:
+        M = round(CHOSEN * rows)
+        linears += [(M, D, D, 1), (M, D, V, 1)]
+    else:
+        linears += [(rows, D, V, 1)]
+    linears = [(array(n, i), array(i, o), array(n, o), count) for n, i, o, count in linears]
     head = array(B, T, H, D // H).transpose(0, 2, 1, 3)
     weights = array(B, H, T, T)
     out = np.empty_like(head)

@@ -7,7 +7,7 @@ arrays come from ``numpy_transformer.gradcheck.strategies``.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -36,8 +36,15 @@ from numpy_transformer.layers import (
 from numpy_transformer.models import (
     causal_lm,
     causal_lm_loss,
+    classifier,
+    classifier_loss,
     encoder_decoder,
     encoder_decoder_loss,
+    masked_lm,
+    masked_lm_loss,
+    text_encoder,
+    token_classifier,
+    token_classifier_loss,
 )
 from numpy_transformer.ops import (
     attention,
@@ -47,10 +54,13 @@ from numpy_transformer.ops import (
     gelu,
     layer_norm,
     linear,
+    pooling,
     positions,
     relu,
     softmax,
+    tanh,
 )
+from numpy_transformer.ops.cross_entropy import IGNORED
 
 # The same examples in every run, and nothing that depends on how busy the machine is.
 SETTINGS = settings(
@@ -120,6 +130,49 @@ def language_configs(draw, dtype=np.float64, **settings):
     return causal_lm.Config(**drawn | settings)
 
 
+# The model that is checked with a loss, and whose settings and parameters the loss takes.
+MODEL_OF = {
+    masked_lm_loss: masked_lm,
+    classifier_loss: classifier,
+    token_classifier_loss: token_classifier,
+}
+
+
+@st.composite
+def text_configs(draw, model, dtype=np.float64, **settings):
+    """Settings of a small text encoder under the head of ``model``, without dropout."""
+    heads = draw(extents(1, 2))
+    drawn = {
+        "vocab": 6,
+        "N": draw(extents(1, 2)),
+        "d_model": heads * draw(extents(1, 3)),
+        "d_ff": draw(extents(1, 5)),
+        "h": heads,
+        "segments": draw(extents(1, 3)),
+        "norm": draw(st.sampled_from(["post", "pre"])),
+        "activation": draw(st.sampled_from(["relu", "gelu", "gelu_tanh"])),
+        "positions": draw(st.sampled_from(["sinusoidal", "learned"])),
+        "sinusoids": draw(st.sampled_from(["interleaved", "halves"])),
+        "pad_id": draw(st.integers(0, 5)),
+        "max_length": LONGEST,
+        "dtype": np.dtype(dtype).name,
+    }
+    if model in (classifier, token_classifier):
+        weights = st.tuples(*3 * [st.sampled_from([0.5, 1.0, 3.0])])
+        drawn |= {"classes": 3, "class_weights": draw(st.none() | weights)}
+    if model is classifier:
+        drawn["pooling"] = draw(st.sampled_from(["first", "mean"]))
+    return model.Config(**drawn | settings)
+
+
+@st.composite
+def texts(draw, config, columns=5, rows=1, shortest=1):
+    """Ids ``(B, T)``, of at most ``columns`` columns, and their segments, or ``None`` for them."""
+    shape = draw(extents(rows)), draw(extents(shortest, columns))
+    found = draw(ids(shape, config.vocab, config.pad_id))
+    return found, draw(st.none() | ids(shape, config.segments))
+
+
 def jittered(tree, seed):
     """The same tree, no array of it at its special initial values."""
     vector, tree = parameters.pack(tree)
@@ -127,9 +180,13 @@ def jittered(tree, seed):
     return tree
 
 
-def random_params(config, seed=0):
-    """Parameters of a model with these settings, away from their initial values."""
-    model = causal_lm if isinstance(config, causal_lm.Config) else encoder_decoder
+def random_params(config, seed=0, model=None):
+    """Parameters away from their initial values, of the model whose settings these are.
+
+    ``model`` says which, where it is not the one whose file has the class of the settings.
+    """
+    models = (encoder_decoder, causal_lm, text_encoder, classifier, token_classifier)
+    model = model or next(model for model in models if model.Config is type(config))
     return jittered(model.init(np.random.default_rng(seed), config), seed + 1)
 
 
@@ -139,7 +196,7 @@ def cast(point, dtype):
     def changed(arg):
         if isinstance(arg, dict):
             return {key: changed(value) for key, value in arg.items()}
-        if isinstance(arg, (encoder_decoder.Config, causal_lm.Config)):
+        if is_dataclass(arg):
             return replace(arg, dtype=np.dtype(dtype).name)
         floating = isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
         return arg.astype(dtype) if floating else arg
@@ -166,6 +223,10 @@ def _relu(draw, dtype, values):
 def _gelu(draw, dtype, values):
     form = draw(st.sampled_from(["none", "tanh"]))
     return Point(gelu, (draw(values(draw(leading), dtype)), form))
+
+
+def _tanh(draw, dtype, values):
+    return Point(tanh, (draw(values(draw(leading), dtype)),))
 
 
 def _softmax(draw, dtype, values):
@@ -207,11 +268,21 @@ def _attention(draw, dtype, values):
     return Point(attention, (query, key, value, mask, draw(rates), rng))
 
 
+def _pooling(draw, dtype, values):
+    B, T, D = draw(extents(0)), draw(extents()), draw(extents(0))
+    how = draw(st.sampled_from(pooling.WAYS))
+    return Point(pooling, (draw(values((B, T, D), dtype)), draw(masks((B, T))), how))
+
+
 def _cross_entropy(draw, dtype, values):
+    """With label smoothing, with class weights, of which some may be 0, or with neither."""
     rows, V = draw(leading), draw(extents())
     ignored = draw(st.sampled_from([None, 0, -100]))
     targets = draw(ids(rows, V, ignored))
     settings = {"ignore_index": ignored, "label_smoothing": draw(rates)}
+    if not settings["label_smoothing"]:
+        weights = st.tuples(*V * [st.sampled_from([0.0, 0.5, 1.0, 3.0])])
+        settings["class_weights"] = draw(st.none() | weights)
     return Point(cross_entropy, (draw(values((*rows, V), dtype)), targets), settings)
 
 
@@ -266,16 +337,37 @@ def _language_model(draw, dtype, values, module):
     return Point(module, (tokens, random_params(config, seed), config, np.random.default_rng(seed)))
 
 
+def _text_model(draw, dtype, values, module):
+    """A model of texts, with dropout or without, and also no rows or, but to pool, no tokens."""
+    rate, seed = draw(rates), draw(seeds())
+    rates_of = dict.fromkeys(("P_drop", "attention_dropout", "activation_dropout"), rate)
+    model = MODEL_OF.get(module, module)
+    config = draw(text_configs(model, dtype, **rates_of))
+    tokens, segments = draw(texts(config, 4, rows=0, shortest=int(model is classifier)))
+    between = ()
+    if model is masked_lm:
+        between = (draw(masks(tokens.shape)),)
+    if module is masked_lm_loss:
+        between = (np.where(between[0], draw(ids(tokens.shape, config.vocab)), IGNORED),)
+    if module in (classifier_loss, token_classifier_loss):
+        shape = tokens.shape[:1] if model is classifier else tokens.shape
+        between = (draw(ids(shape, config.classes, IGNORED)),)
+    params = random_params(config, seed, model)
+    return Point(module, (tokens, segments, *between, params, config, np.random.default_rng(seed)))
+
+
 _OPS = {
     "linear": _linear,
     "relu": _relu,
     "gelu": _gelu,
+    "tanh": _tanh,
     "softmax": _softmax,
     "layer_norm": _layer_norm,
     "embedding": _embedding,
     "positions": _positions,
     "dropout": _dropout,
     "attention": _attention,
+    "pooling": _pooling,
     "cross_entropy": _cross_entropy,
 }
 OPS = tuple(_OPS)
@@ -283,10 +375,12 @@ _CALLS = _OPS | {"input_embedding": _input_embedding}
 _LAYERS = (multi_head_attention, feed_forward, encoder_layer, decoder_layer)
 _MODELS = (encoder_decoder, encoder_decoder_loss)
 _LANGUAGE_MODELS = (causal_lm, causal_lm_loss)
+_TEXT_MODELS = (text_encoder, masked_lm, classifier, token_classifier, *MODEL_OF)
 for _draw, _modules in (
     (_layer, _LAYERS),
     (_model, _MODELS),
     (_language_model, _LANGUAGE_MODELS),
+    (_text_model, _TEXT_MODELS),
 ):
     for _module in _modules:
         _CALLS[_module.__name__.rpartition(".")[2]] = partial(_draw, module=_module)

@@ -284,7 +284,7 @@ def test_export_in_half_the_space(command, tmp_path):
         (["train-lm", "--resume", "pairs"], "this run holds no language model"),
         (["train", "--resume", "bpe"], "this run holds a language model"),
         (["predict", "--run", "bpe"], "this run holds a language model; use 'numpy-transformer gen"),
-        (["generate", "--run", "pairs", "--prompt", "a"], "this run holds no language model"),
+        (["generate", "--run", "pairs", "--prompt", "a"], "pairs holds an encoder-decoder, which is"),
         (["generate", "--run", "none", "--prompt", "a"], "none is no folder with a language model"),
         (["generate", "--run", "bpe", "--prompt", "a", "--temperature", "0"], "do_sample=False"),
         (["generate", "--run", "characters", "--prompt", "é"], "the character 'é'"),

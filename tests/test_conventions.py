@@ -22,8 +22,15 @@ from numpy_transformer.layers import (
 from numpy_transformer.models import (
     causal_lm,
     causal_lm_loss,
+    classifier,
+    classifier_loss,
     encoder_decoder,
     encoder_decoder_loss,
+    masked_lm,
+    masked_lm_loss,
+    text_encoder,
+    token_classifier,
+    token_classifier_loss,
 )
 from numpy_transformer.models.encoder_decoder import Config
 from numpy_transformer.ops import (
@@ -35,10 +42,13 @@ from numpy_transformer.ops import (
     layer_norm,
     linear,
     masks,
+    pooling,
     positions,
     relu,
     softmax,
+    tanh,
 )
+from numpy_transformer.ops.cross_entropy import IGNORED
 from numpy_transformer.ops.erf import erf
 
 CONFIG = Config(
@@ -54,6 +64,7 @@ CONFIG = Config(
     dtype="float64",
 )
 LANGUAGE_MODEL = causal_lm.Config(7, N=2, d_model=6, d_ff=5, h=2, max_length=8, dtype="float64")
+TEXT = {"vocab": 7, "N": 2, "d_model": 6, "d_ff": 5, "h": 2, "max_length": 8, "dtype": "float64"}
 SOURCE = np.array([[1, 2, 2, 3], [4, 5, 0, 0]])
 TARGET = np.array([[1, 3, 3, 6, 2], [1, 4, 2, 0, 0]])
 
@@ -66,6 +77,11 @@ def config(**settings):
 def language_config(**settings):
     """The settings of this file's language model, some of them changed."""
     return causal_lm.Config(**vars(LANGUAGE_MODEL) | settings)
+
+
+def text_config(module=text_encoder, **settings):
+    """The settings of this file's models of texts, some of them changed."""
+    return module.Config(**TEXT | settings)
 
 
 def normal(*shape, seed=0):
@@ -529,11 +545,268 @@ def test_settings_given_beside_a_preset_take_the_place_of_its_own():
     assert vars(config) == expected
 
 
-@pytest.mark.parametrize("model", [encoder_decoder, causal_lm])
+# The models of texts
+
+
+def test_embeddings_of_texts_are_not_scaled_and_go_through_a_norm():
+    """Tokens, positions and segments are added as they are; then a layer norm, then the layers."""
+    settings = text_config()
+    params = random_params(settings)
+    segments = np.array([[0, 0, 0, 1, 1], [0, 1, 1, 0, 0]])
+    h, cache = text_encoder.forward(TARGET, segments, params, settings)
+    x = params["embedding"]["weight"][TARGET] + params["positions"]["weight"][:5]
+    x, _ = layer_norm.forward(
+        x + params["segments"]["weight"][segments], **params["embedding_norm"], eps=1e-12
+    )
+    mask = masks.padding_mask(TARGET, 0)
+    expected, _ = encoder.forward(
+        x, params["encoder"], 2, mask, eps=1e-12, norm="post", activation="gelu"
+    )
+    np.testing.assert_allclose(h, expected, rtol=1e-12)
+    without, _ = text_encoder.forward(TARGET, None, params, settings)
+    same, _ = text_encoder.forward(TARGET, np.zeros_like(TARGET), params, settings)
+    np.testing.assert_array_equal(without, same)
+    dh = normal(*h.shape)
+    dparams = text_encoder.backward(dh, cache)
+    # Each token adds the same to one row of each table.
+    totals = [
+        dparams[name]["weight"].sum(axis=0) for name in ("embedding", "positions", "segments")
+    ]
+    np.testing.assert_allclose(totals[1:], totals[:1] * 2, atol=1e-12)
+
+
+def test_an_encoder_of_texts_is_bert_by_default():
+    """Post-norm with eps 1e-12, the exact GELU, learned positions, two segments, no dropout."""
+    assert text_encoder.preset("bert-base", vocab=30_522) == text_encoder.Config(30_522)
+    config = text_encoder.Config(30_522)
+    assert (config.norm, config.norm_eps, config.activation) == ("post", 1e-12, "gelu")
+    assert (config.positions, config.segments, config.pad_id) == ("learned", 2, 0)
+    assert (config.P_drop, config.attention_dropout, config.activation_dropout) == (0, 0, 0)
+    assert (config.max_length, config.dtype) == (512, "float32")
+    settings = text_config()
+    params = random_params(settings, model=masked_lm)
+    _, cache = masked_lm.forward(TARGET, None, TARGET > 2, params, settings)
+    assert cache.activation.approximate == "none"
+    assert np.shares_memory(cache.output.weight, params["embedding"]["weight"])  # one array
+    assert cache.encoder.encoder.norm is None
+    for layer in cache.encoder.encoder.layers:
+        assert not layer.pre and layer.feed_forward.activation.approximate == "none"
+
+
+@pytest.mark.parametrize("settings", [{}, {"norm_eps": 0.5}])
+def test_eps_of_a_model_of_texts_is_that_of_its_settings(settings):
+    """In the norms of the embeddings, of the layers and of the head; by default 1e-12."""
+    config = text_config(**settings)
+    params = random_params(config, model=masked_lm)
+    _, cache = masked_lm.forward(TARGET, None, TARGET > 0, params, config)
+    layer = cache.encoder.encoder.layers[0]
+    norms = [cache.encoder.embedding_norm, layer.self_attention_norm, layer.feed_forward_norm]
+    for norm in [*norms, cache.norm]:
+        # A row of variance v comes out with variance v / (v + eps), and v + eps = 1 / rstd^2.
+        expected = 1 - config.norm_eps * norm.rstd[..., 0] ** 2
+        np.testing.assert_allclose(norm.normed.var(axis=-1), expected, rtol=1e-12)
+
+
+def test_a_token_knows_both_sides():
+    """A change of any token shows in every vector; a change of padding in none."""
+    config = text_config()
+    params = random_params(config)
+    h, _ = text_encoder.forward(TARGET, None, params, config)
+    for t in range(5):
+        other = TARGET.copy()
+        other[0, t] = 5
+        changed, _ = text_encoder.forward(other, None, params, config)
+        assert (np.abs(changed[0] - h[0]).max(axis=-1) > 1e-3).all()
+        np.testing.assert_allclose(changed[1], h[1], rtol=1e-12)
+
+
+def test_the_first_token_is_pooled_or_the_mean_of_all_but_padding():
+    """The mean takes in the first token and the last one as well: [CLS] and [SEP] are tokens."""
+    for how in pooling.WAYS:
+        config = text_config(classifier, pooling=how)
+        params = random_params(config)
+        logits, _ = classifier.forward(TARGET, None, params, config)
+        h, _ = text_encoder.forward(TARGET, None, params, config)
+        p = h[:, 0] if how == "first" else np.stack([h[0].mean(axis=0), h[1, :3].mean(axis=0)])
+        p = np.tanh(p @ params["pooler"]["weight"] + params["pooler"]["bias"])
+        expected = p @ params["output"]["weight"] + params["output"]["bias"]
+        np.testing.assert_allclose(logits, expected, rtol=1e-12)
+    assert classifier.Config(7).pooling == "first"
+
+
+def test_a_text_without_tokens_has_the_mean_0():
+    """And no gradient, as there is nothing that it could go to."""
+    y, cache = pooling.forward(ONES((2, 3, 4)), np.array([[True, False, True], [False] * 3]))
+    np.testing.assert_array_equal(y, [[1] * 4, [0] * 4])
+    assert not pooling.backward(ONES((2, 4)), cache)[1].any()
+
+
+def test_slope_of_tanh_is_that_of_its_output():
+    """Also where the output is 1: the slope is 0 there, not NaN."""
+    y, cache = tanh.forward(np.array([-40.0, 0.0, 0.5, 40.0]))
+    np.testing.assert_allclose(y, [-1, 0, math.tanh(0.5), 1], rtol=1e-15)
+    slopes = [0, 1, 1 / math.cosh(0.5) ** 2, 0]
+    np.testing.assert_allclose(tanh.backward(ONES(4), cache), slopes, rtol=1e-15)
+
+
+def test_the_loss_of_chosen_tokens_is_their_mean():
+    """Not that of all tokens, nor the mean of each text's mean: 3 and 1 of 10 are chosen."""
+    config = text_config()
+    params = random_params(config, model=masked_lm)
+    targets = np.full(TARGET.shape, -100)
+    targets[0, [0, 2, 3]], targets[1, 1] = [4, 0, 6], 3
+    loss, _ = masked_lm_loss.forward(TARGET, None, targets, params, config)
+    logits, _ = masked_lm.forward(TARGET, None, targets != -100, params, config)
+    log_p = np.log(softmax.forward(logits)[0])
+    assert logits.shape == (4, 7)  # in the order of reading
+    assert loss == pytest.approx(-log_p[range(4), [4, 0, 6, 3]].sum() / 4, rel=1e-13)
+
+
+def test_no_chosen_token_gives_a_loss_of_0():
+    """And gradients of zeros, not NaN."""
+    config = text_config()
+    params = random_params(config, model=masked_lm)
+    loss, cache = masked_lm_loss.forward(
+        TARGET, None, np.full(TARGET.shape, IGNORED), params, config
+    )
+    assert loss == 0
+    for _, gradient in parameters.items(masked_lm_loss.backward(1.0, cache)):
+        np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
+
+
+def test_what_has_no_label_is_marked_by_minus_100():
+    """As in PyTorch; 0 is a class like any other, of texts, tokens and hidden tokens."""
+    assert IGNORED == -100
+    config = text_config(classifier, classes=3)
+    params = random_params(config)
+    loss, _ = classifier_loss.forward(TARGET, None, np.array([0, -100]), params, config)
+    alone, _ = classifier_loss.forward(TARGET[:1], None, np.array([0]), params, config)
+    assert loss == pytest.approx(alone, rel=1e-12)
+    config = text_config(token_classifier, classes=3)
+    params = random_params(config)
+    labels = np.array([[-100, 0, 1, 2, -100], [-100, 0, 2, -100, -100]])
+    loss, _ = token_classifier_loss.forward(TARGET, None, labels, params, config)
+    logits, _ = token_classifier.forward(TARGET, None, params, config)
+    log_p = np.log(softmax.forward(logits)[0])
+    counting = [(0, 1, 0), (0, 2, 1), (0, 3, 2), (1, 1, 0), (1, 2, 2)]
+    assert loss == pytest.approx(-sum(log_p[place] for place in counting) / 5, rel=1e-13)
+
+
+def test_a_weighted_loss_is_divided_by_the_sum_of_the_weights():
+    """As in PyTorch: with weights 1, 2 and 5 and targets 2, 0 and 2 by 11, not by 3."""
+    logits, targets = normal(4, 3), np.array([2, 0, -100, 2])
+    log_p = np.log(softmax.forward(logits)[0])
+    loss, cache = cross_entropy.forward(logits, targets, -100, class_weights=[1, 2, 5])
+    expected = -(5 * log_p[0, 2] + log_p[1, 0] + 5 * log_p[3, 2]) / 11
+    assert loss == pytest.approx(expected, rel=1e-14)
+    dlogits = cross_entropy.backward(1.0, cache)
+    share = np.array([[5], [1], [0], [5]]) / 11
+    q = np.eye(3)[[2, 0, 0, 2]]
+    np.testing.assert_allclose(dlogits, share * (np.exp(log_p) - q), atol=1e-15)
+    for times in (0.5, 3.0):  # only what they are to each other matters
+        same, _ = cross_entropy.forward(
+            logits, targets, -100, class_weights=[1 * times, 2 * times, 5 * times]
+        )
+        assert same == pytest.approx(loss, rel=1e-14)
+
+
+@pytest.mark.parametrize("loss", [classifier_loss, token_classifier_loss])
+def test_class_weights_of_the_settings_are_those_of_the_loss(loss):
+    """The mean over texts or tokens, each with the weight of its class."""
+    model = classifier if loss is classifier_loss else token_classifier
+    config = text_config(model, classes=3, class_weights=[1, 2, 5])
+    assert config.class_weights == (1.0, 2.0, 5.0)  # JSON has lists alone
+    params = random_params(config)
+    labels = np.array([2, 0]) if model is classifier else np.array([[2, 0, 1, 1, 0]] * 2)
+    logits, _ = model.forward(TARGET, None, params, config)
+    found, _ = loss.forward(TARGET, None, labels, params, config)
+    expected, _ = cross_entropy.forward(logits, labels, class_weights=[1, 2, 5])
+    plain, _ = cross_entropy.forward(logits, labels)
+    assert found == pytest.approx(expected, rel=1e-14)
+    assert abs(found - plain) > 1e-3
+
+
+def test_weights_of_a_model_of_texts_at_the_start():
+    """Tables and what makes classes: normal, deviation 0.02. All other maps: Xavier uniform."""
+    config = classifier.Config(
+        150, N=2, d_model=64, d_ff=128, h=4, max_length=96, segments=64, classes=70
+    )
+    params = classifier.init(np.random.default_rng(0), config)
+    head = masked_lm.init(np.random.default_rng(1), text_config(d_model=64))["prediction"]
+    drawn = []
+    for name, array in [*parameters.items(params), *parameters.items({"prediction": head})]:
+        if array.ndim == 1:
+            if not name.startswith("encoder") or "norm" in name:
+                np.testing.assert_array_equal(array, 1 if name.endswith("norm.weight") else 0)
+            continue
+        if name.startswith(("embedding", "positions", "segments", "output")):
+            unit, inside, variance_of_squares = array.ravel() / 0.02, 0.6827, 2
+        else:
+            fan_out = 3 * 64 if name.endswith(("query.weight", "key.weight", "value.weight")) else 0
+            bound = math.sqrt(6 / (array.shape[0] + (fan_out or array.shape[1])))
+            assert np.abs(array).max() <= bound, name
+            unit, inside, variance_of_squares = math.sqrt(3) / bound * array.ravel(), 3**-0.5, 0.8
+        size = math.sqrt(unit.size)
+        assert abs(unit.mean()) < 4 / size, name
+        assert abs(unit.std() - 1) < 4 / size * math.sqrt(variance_of_squares) / 2, name
+        share = math.sqrt(inside * (1 - inside))
+        assert abs((np.abs(unit) < 1).mean() - inside) < 4 * share / size, name
+        drawn.append(unit[:4096])
+    assert len(drawn) == 3 + 2 * 6 + 2 + 1
+    assert np.abs(np.corrcoef(drawn) - np.eye(len(drawn))).max() < 0.08  # no draw is used twice
+    assert {array.dtype for _, array in parameters.items(params)} == {np.dtype(np.float32)}
+    assert {array.dtype for _, array in parameters.items(head)} == {np.dtype(np.float64)}
+
+
+def count_of_texts(config, model):
+    """How many numbers the parameters of a model of texts are, from its settings alone."""
+    D, F, V = config.d_model, config.d_ff, config.vocab
+    layer = 4 * (D * D + D) + (D * F + F) + (F * D + D) + 2 * 2 * D
+    tables = (V + config.segments) * D
+    tables += config.max_length * D if config.positions == "learned" else 0
+    encoder = tables + 2 * D + config.N * layer + (2 * D if config.norm == "pre" else 0)
+    if model is masked_lm:
+        return encoder + (D * D + D) + 2 * D + V
+    if model is text_encoder:
+        return encoder
+    pooler = D * D + D if model is classifier else 0
+    return encoder + pooler + (D + 1) * config.classes
+
+
+@pytest.mark.parametrize("model", [text_encoder, masked_lm, classifier, token_classifier])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
+def test_settings_make_the_parameters_of_a_model_of_texts(kind, norm, model):
+    """No more and no fewer, and all of them share the encoder's names."""
+    classes = {"classes": 3} if model in (classifier, token_classifier) else {}
+    config = text_config(model, positions=kind, norm=norm, segments=4, **classes)
+    params = model.init(np.random.default_rng(0), config)
+    assert parameters.count(params) == count_of_texts(config, model)
+    names = [name for name in text_encoder.NAMES if name != "positions" or kind == "learned"]
+    assert list(params)[: len(names)] == names
+    part = text_encoder.part_of(params)
+    assert list(part) == names and all(part[name] is params[name] for name in names)
+
+
+# As many as those of the checkpoints that Google published, counted as Hugging Face's classes do.
+@pytest.mark.parametrize(
+    "name, expected", [("bert-base", 109_514_298), ("bert-large", 335_174_458)]
+)
+def test_presets_of_bert_have_the_published_number_of_parameters(name, expected):
+    """Those of the masked language model, without what predicts whether texts are neighbours."""
+    config = text_encoder.preset(name, vocab=30_522)
+    assert count_of_texts(config, masked_lm) == expected
+    assert config.d_model == 64 * config.h  # which no count shows
+
+
+@pytest.mark.parametrize(
+    "model", [encoder_decoder, causal_lm, text_encoder, classifier, token_classifier]
+)
 def test_sizes_may_be_numpy_s_integers(model):
     """As they come out of an array; they are kept as Python's, which JSON takes."""
     names = ("d_model", "d_ff", "h", "N", "max_length")
-    vocabularies = ("vocab",) if model is causal_lm else ("source_vocab", "target_vocab")
+    vocabularies = ("source_vocab", "target_vocab") if model is encoder_decoder else ("vocab",)
+    names += tuple({"segments", "classes"} & set(model.Config.__dataclass_fields__))
     settings = model.Config(**{name: np.int64(8) for name in (*names, *vocabularies)})
     assert {type(getattr(settings, name)) for name in (*names, *vocabularies)} == {int}
 
@@ -566,6 +839,15 @@ def _language_model(ids, module=causal_lm):
     module.forward(ids, random_params(LANGUAGE_MODEL), LANGUAGE_MODEL)
 
 
+def _texts(ids, *between, segments=None, module=text_encoder, model=text_encoder, **settings):
+    config = text_config(model, **settings)
+    module.forward(ids, segments, *between, random_params(config, model=model), config)
+
+
+_masked = partial(_texts, module=masked_lm, model=masked_lm)
+_masked_loss = partial(_texts, module=masked_lm_loss, model=masked_lm)
+_classified = partial(_texts, module=classifier_loss, model=classifier, classes=3)
+_tokens = partial(_texts, module=token_classifier_loss, model=token_classifier, classes=3)
 _loss = partial(_model, module=encoder_decoder_loss)
 _language_model_loss = partial(_language_model, module=causal_lm_loss)
 _settings = partial(Config, 7, 7)
@@ -729,6 +1011,47 @@ REFUSED = {
         ValueError,
         ["1.5", "0 to 1"],
     ),
+    "cross_entropy: too few class weights": (
+        lambda: cross_entropy.forward(ONES((2, 3)), np.array([1, 2]), class_weights=[1, 2]),
+        ValueError,
+        ["[1, 2]", "3 finite numbers", "at least 0"],
+    ),
+    "cross_entropy: a class weight below 0": (
+        lambda: cross_entropy.forward(ONES((2, 3)), np.array([1, 2]), class_weights=[1, -2, 1]),
+        ValueError,
+        ["[1, -2, 1]", "at least 0"],
+    ),
+    "cross_entropy: an infinite class weight": (
+        lambda: cross_entropy.forward(ONES((1, 2)), np.array([1]), class_weights=[1, math.inf]),
+        ValueError,
+        ["[1, inf]", "finite"],
+    ),
+    "cross_entropy: class weights and smoothing": (
+        lambda: cross_entropy.forward(ONES((1, 2)), np.array([1]), None, 0.1, [1, 2]),
+        ValueError,
+        ["class_weights", "label_smoothing", "do not go together"],
+    ),
+    # pooling
+    "pooling: way": (
+        lambda: pooling.forward(ONES((1, 2, 3)), ONES((1, 2), bool), "last"),
+        ValueError,
+        ["'last'", "'first'", "'mean'"],
+    ),
+    "pooling: mask": (
+        lambda: pooling.forward(ONES((1, 2, 3)), ONES((2, 1), bool)),
+        ValueError,
+        ["(1, 2, 3)", "(2, 1)", "(B, T)"],
+    ),
+    "pooling: numbers as a mask": (
+        lambda: pooling.forward(ONES((1, 2, 3)), ONES((1, 2))),
+        ValueError,
+        ["float64", "bool"],
+    ),
+    "pooling: two axes": (
+        lambda: pooling.forward(ONES((2, 3)), ONES(2, bool)),
+        ValueError,
+        ["(2, 3)", "(B, T, D)"],
+    ),
     # layers
     "multi_head_attention: heads": (
         lambda: multi_head_attention.forward(ROWS, ROWS, ATTENTION, 4),
@@ -876,6 +1199,78 @@ REFUSED = {
         TypeError,
         ["vocab"],
     ),
+    "text_encoder: one axis": (
+        lambda: _texts([1, 2]),
+        ValueError,
+        ["text_encoder", "(2,)", "(B, T)"],
+    ),
+    "text_encoder: segments": (
+        lambda: _texts([[1, 2]], segments=[[0, 1, 1]]),
+        ValueError,
+        ["(1, 2)", "(1, 3)", "(B, T) for both"],
+    ),
+    "text_encoder: another segment": (
+        lambda: _texts([[1, 2]], segments=[[0, 2]]),
+        IndexError,
+        ["0 to 2", "0 to 1"],
+    ),
+    "text_encoder: too long": (
+        lambda: _texts([[1] * 9]),
+        ValueError,
+        ["(1, 9)", "9 tokens", "max_length=8"],
+    ),
+    "text_encoder: too large": (lambda: _texts([[1, 7]]), IndexError, ["1 to 7", "0 to 6"]),
+    "text_encoder: floats": (lambda: _texts([[1.0]]), TypeError, ["float64", "integers"]),
+    "text_encoder: preset": (
+        lambda: text_encoder.preset("bert-huge", vocab=7),
+        ValueError,
+        ["'bert-huge'", "nano", "bert-base", "bert-large"],
+    ),
+    "masked_lm: chosen": (
+        lambda: _masked([[1, 2]], ONES((1, 3), bool)),
+        ValueError,
+        ["masked_lm", "(1, 2)", "(1, 3)", "(B, T)"],
+    ),
+    "masked_lm: numbers as chosen": (
+        lambda: _masked([[1, 2]], [[0, 1]]),
+        ValueError,
+        ["int64", "bool"],
+    ),
+    "masked_lm_loss: targets": (
+        lambda: _masked_loss([[1, 2]], [1, 2]),
+        ValueError,
+        ["(1, 2)", "(2,)", "(B, T)"],
+    ),
+    "masked_lm_loss: a target that is no token": (
+        lambda: _masked_loss([[1, 2]], [[-100, 7]]),
+        IndexError,
+        ["7 to 7", "0 to 6"],
+    ),
+    "classifier: no tokens": (
+        lambda: _texts(ONES((2, 0), int), module=classifier, model=classifier),
+        ValueError,
+        ["(2, 0, 6)", "T at least 1"],
+    ),
+    "classifier_loss: labels of tokens": (
+        lambda: _classified([[1, 2]], np.array([[0, 1]])),
+        ValueError,
+        ["(1, 3)", "(1, 2)"],
+    ),
+    "classifier_loss: no such class": (
+        lambda: _classified([[1, 2]], np.array([3])),
+        IndexError,
+        ["3 to 3", "0 to 2"],
+    ),
+    "token_classifier_loss: labels of texts": (
+        lambda: _tokens([[1, 2]], np.array([0])),
+        ValueError,
+        ["(1, 2, 3)", "(1,)"],
+    ),
+    "token_classifier_loss: floats": (
+        lambda: _tokens([[1, 2]], np.array([[0.0, 1.0]])),
+        TypeError,
+        ["float64", "integers"],
+    ),
     "preset": (
         lambda: encoder_decoder.preset("huge", source_vocab=7, target_vocab=7),
         ValueError,
@@ -922,6 +1317,29 @@ for _given, _expected in [*WRONG_SETTINGS, ({"vocab": 0}, "above 0"), ({"vocab":
             ValueError,
             [f"{_name}={_value!r}", _expected],
         )
+# So do the models of texts.
+_WRONG_SETTINGS_OF_TEXTS = [
+    *WRONG_SETTINGS,
+    ({"vocab": 0}, "above 0"),
+    ({"segments": 0}, "above 0"),
+    ({"classes": 0}, "above 0"),
+    ({"classes": 2.0}, "whole number"),
+    ({"pooling": "max"}, "'first', 'mean'"),
+    ({"class_weights": (1.0,)}, "2 numbers"),
+    ({"class_weights": (1.0, 0.0)}, "above 0"),
+    ({"class_weights": (1.0, math.inf)}, "2 numbers"),
+    ({"class_weights": 2.0}, "one for each class"),
+]
+for _module in (text_encoder, classifier, token_classifier):
+    for _given, _expected in _WRONG_SETTINGS_OF_TEXTS:
+        ((_name, _value),) = _given.items()
+        if _name in _module.Config.__dataclass_fields__:
+            _place = _module.__name__.rpartition(".")[2]
+            REFUSED[f"{_place}.Config: {_name}={_value!r}"] = (
+                partial(_module.Config, **{"vocab": 7, "d_model": 512, "h": 8} | _given),
+                ValueError,
+                [f"{_name}={_value!r}", _expected],
+            )
 REFUSED["Config: vocabulary"] = (lambda: Config(0, 7), ValueError, ["source_vocab=0", "above 0"])
 REFUSED["Config: tied vocabularies"] = (
     lambda: Config(7, 8, tie_source=True),

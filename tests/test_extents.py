@@ -11,7 +11,17 @@ from strategies import random_params
 
 from numpy_transformer.gradcheck.points import Point
 from numpy_transformer.layers import multi_head_attention
-from numpy_transformer.models import causal_lm, causal_lm_loss
+from numpy_transformer.models import (
+    causal_lm,
+    causal_lm_loss,
+    classifier,
+    classifier_loss,
+    masked_lm,
+    masked_lm_loss,
+    text_encoder,
+    token_classifier,
+    token_classifier_loss,
+)
 from numpy_transformer.ops import (
     attention,
     cross_entropy,
@@ -21,10 +31,13 @@ from numpy_transformer.ops import (
     layer_norm,
     linear,
     masks,
+    pooling,
     positions,
     relu,
     softmax,
+    tanh,
 )
+from numpy_transformer.ops.cross_entropy import IGNORED
 
 # For each operation a call and the shape of its output, from the extents of its axes; ``normal``
 # makes an array. Where no extent is set, all of a call are different.
@@ -48,6 +61,10 @@ def _gelu(normal, N=2, D=3):
 
 def _gelu_tanh(normal, N=2, D=3):
     return Point(gelu, (normal(N, D), "tanh")), (N, D)
+
+
+def _tanh(normal, N=2, D=3):
+    return Point(tanh, (normal(N, D),)), (N, D)
 
 
 def _softmax(normal, N=2, D=3):
@@ -87,6 +104,22 @@ def _cross_entropy(normal, B=2, T=3, V=4):
     return Point(cross_entropy, (normal(B, T, V), targets, 0, 0.1)), ()
 
 
+def _weighted_cross_entropy(normal, B=2, T=3, V=4):
+    """The first class weighs nothing."""
+    targets = np.arange(B * T).reshape(B, T) % max(V, 1)
+    return Point(cross_entropy, (normal(B, T, V), targets, None, 0.0, tuple(range(V)))), ()
+
+
+def _pooling_first(normal, B=2, T=3, D=4):
+    return Point(pooling, (normal(B, T, D), np.ones((B, T), bool), "first")), (B, D)
+
+
+def _pooling_mean(normal, B=2, T=3, D=4):
+    """The first text has no tokens."""
+    mask = np.arange(B)[:, None] > np.arange(T)  # (B, T)
+    return Point(pooling, (normal(B, T, D), mask, "mean")), (B, D)
+
+
 def _causal_lm(normal, B=2, T=3, V=5, D=4, F=6):
     ids = np.arange(B * T).reshape(B, T) % max(V, 1)
     config = causal_lm.Config(
@@ -100,17 +133,72 @@ def _causal_lm_loss(normal, B=2, T=3, V=5):
     return point._replace(op=causal_lm_loss), ()
 
 
+def _numbered(*shape, below):
+    """0, 1, 2, ... in the order of reading, and again from 0 before ``below``."""
+    return np.arange(np.prod(shape, dtype=int)).reshape(shape) % below
+
+
+def _texts(module, normal, model, between, B, T, V=5, D=4, F=6, **settings):
+    """A model of texts, in which 0 is padding, and what is no 0 belongs to segment 1."""
+    sizes = {"N": 1, "d_model": D, "d_ff": F, "h": 1, "max_length": T + 1}
+    config = model.Config(V, **sizes, dtype=normal().dtype.name, **settings)
+    ids = _numbered(B, T, below=V)
+    params = random_params(config, model=model)
+    return Point(module, (ids, np.minimum(ids, 1), *between, params, config))
+
+
+def _text_encoder(normal, B=2, T=3, V=5, D=4, F=6):
+    return _texts(text_encoder, normal, text_encoder, (), B, T, V, D, F), (B, T, D)
+
+
+def _masked_lm(normal, B=2, T=3, V=5):
+    """Every other token is chosen."""
+    chosen = _numbered(B, T, below=2) == 0
+    return _texts(masked_lm, normal, masked_lm, (chosen,), B, T, V), (int(chosen.sum()), V)
+
+
+def _masked_lm_loss(normal, B=2, T=3, V=5):
+    targets = np.where(_numbered(B, T, below=2) == 0, _numbered(B, T, below=V), IGNORED)
+    return _texts(masked_lm_loss, normal, masked_lm, (targets,), B, T, V), ()
+
+
+def _classifier(normal, B=2, T=3, C=7):
+    return _texts(classifier, normal, classifier, (), B, T, classes=C), (B, C)
+
+
+def _classifier_loss(normal, B=2, T=3, C=7):
+    labels = _numbered(B, below=C)
+    settings = {"classes": C, "pooling": "mean", "class_weights": tuple(range(1, C + 1))}
+    return _texts(classifier_loss, normal, classifier, (labels,), B, T, **settings), ()
+
+
+def _token_classifier(normal, B=2, T=3, C=7):
+    return _texts(token_classifier, normal, token_classifier, (), B, T, classes=C), (B, T, C)
+
+
+def _token_classifier_loss(normal, B=2, T=3, C=7):
+    labels = (_numbered(B, T, below=C),)
+    return _texts(token_classifier_loss, normal, token_classifier, labels, B, T, classes=C), ()
+
+
 CALLS = {
     function.__name__[1:]: function
     for function in (
-        _linear, _linear_without_bias, _relu, _gelu, _gelu_tanh, _softmax, _layer_norm, _embedding,
-        _positions, _dropout, _attention, _masked_attention, _cross_entropy, _causal_lm,
-        _causal_lm_loss,
+        _linear, _linear_without_bias, _relu, _gelu, _gelu_tanh, _tanh, _softmax, _layer_norm,
+        _embedding, _positions, _dropout, _attention, _masked_attention, _pooling_first,
+        _pooling_mean, _cross_entropy, _weighted_cross_entropy, _causal_lm, _causal_lm_loss,
+        _text_encoder, _masked_lm, _masked_lm_loss, _classifier, _classifier_loss,
+        _token_classifier, _token_classifier_loss,
     )
 }  # fmt: skip
-NEVER_0 = {"layer_norm": "D", "embedding": "V", "cross_entropy": "V"}
+NEVER_0 = {"layer_norm": "D", "embedding": "V"}
+NEVER_0 |= dict.fromkeys(["cross_entropy", "weighted_cross_entropy"], "V")
+NEVER_0 |= dict.fromkeys(["pooling_first", "pooling_mean"], "T")
 NEVER_0 |= {"causal_lm": "VDF", "causal_lm_loss": "TV"}
 NEVER_0 |= dict.fromkeys(["attention", "masked_attention"], "K")
+NEVER_0 |= {"text_encoder": "VDF"} | dict.fromkeys(["masked_lm", "masked_lm_loss"], "V")
+NEVER_0 |= dict.fromkeys(["classifier", "classifier_loss"], "TC")
+NEVER_0 |= dict.fromkeys(["token_classifier", "token_classifier_loss"], "C")
 
 
 def _cases():
@@ -184,7 +272,7 @@ def test_a_row_of_one_entry():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "op, args", [(relu, ()), (gelu, ("none",)), (gelu, ("tanh",)), (dropout, (0.5,))]
+    "op, args", [(relu, ()), (gelu, ("none",)), (gelu, ("tanh",)), (tanh, ()), (dropout, (0.5,))]
 )
 def test_a_number_without_axes_keeps_its_dtype(op, args, dtype):
     """Its output and its gradient have the shape ``()``, and are those of an array with one."""
@@ -265,6 +353,10 @@ REFUSED = {
     "attention: no columns": (
         lambda: attention.forward(ONES((2, 0)), ONES((3, 0)), ONES((3, 4))),
         ValueError, ["query (2, 0)", "key (3, 0)", "K at least 1"],
+    ),
+    "pooling: no tokens": (
+        lambda: pooling.forward(ONES((2, 0, 3)), ONES((2, 0), bool)),
+        ValueError, ["(2, 0, 3)", "T at least 1"],
     ),
     "cross_entropy: no axes": (
         lambda: cross_entropy.forward(np.array(1.0), np.array(0)),

@@ -24,6 +24,7 @@ AXES = {
     },
     "relu": lambda x: {"any": x.shape},
     "gelu": lambda x, form: {"any": x.shape},
+    "tanh": lambda x: {"any": x.shape},
     "softmax": lambda x: {"rows": x.shape[:-1], "D": x.shape[-1:]},
     "layer_norm": lambda x, weight, bias: {"rows": x.shape[:-1], "D": weight.shape},
     "embedding": lambda ids, weight: {
@@ -37,10 +38,12 @@ AXES = {
         "rows": query.shape[:-2], "T": query.shape[-2:-1], "K": query.shape[-1:],
         "S": key.shape[-2:-1], "Kv": value.shape[-1:],
     },
+    "pooling": lambda x, mask, how: {"B": x.shape[:1], "T": x.shape[1:2], "D": x.shape[2:]},
     "cross_entropy": lambda logits, targets: {"rows": targets.shape, "V": logits.shape[-1:]},
 }  # fmt: skip
 # An extent of 0 is refused here; test_extents.py has the messages.
 NEVER_0 = {("layer_norm", "D"), ("embedding", "V"), ("attention", "K"), ("cross_entropy", "V")}
+NEVER_0 |= {("pooling", "T")}
 
 
 @every_op
@@ -102,6 +105,7 @@ OWN_AXES = {
     "linear": 1,
     "relu": 0,
     "gelu": 0,
+    "tanh": 0,
     "softmax": 1,
     "layer_norm": 1,
     "embedding": 0,
@@ -144,11 +148,15 @@ def test_a_batch_equals_its_rows(name, data):
 @SETTINGS
 @given(data=st.data())
 def test_a_loss_is_the_mean_over_its_rows(data):
-    """Each row of a batch weighs as much as it has tokens that count, in the gradient as well."""
+    """Each row of a batch weighs as much as its tokens that count, in the gradient as well."""
     calls_of_rows = calls("cross_entropy").filter(lambda point: point.args[1].ndim > 0)
     point = cast(data.draw(calls_of_rows), np.float64)
     logits, targets = point.args
-    counts = np.array([np.sum(row != point.settings["ignore_index"]) for row in targets])
+    of_classes = point.settings.get("class_weights") or np.ones(logits.shape[-1])
+    weights = np.where(
+        targets == point.settings["ignore_index"], 0, np.take(of_classes, np.maximum(targets, 0))
+    )
+    counts = np.array([row.sum() for row in weights])
     loss, cache = forward(point)
     dlogits = cross_entropy.backward(1.0, cache)
     total = 0.0

@@ -24,12 +24,15 @@ from strategies import (
     EVERY_CALL,
     FEW,
     LONGEST,
+    MODEL_OF,
     SETTINGS,
     cast,
     configs,
     language_configs,
     leading,
     random_params,
+    text_configs,
+    texts,
 )
 
 from numpy_transformer import parameters
@@ -47,8 +50,14 @@ from numpy_transformer.gradcheck.strategies import (
 from numpy_transformer.models import (
     causal_lm,
     causal_lm_loss,
+    classifier,
+    classifier_loss,
     encoder_decoder,
     encoder_decoder_loss,
+    masked_lm,
+    masked_lm_loss,
+    text_encoder,
+    token_classifier,
 )
 from numpy_transformer.ops import (
     attention,
@@ -56,8 +65,10 @@ from numpy_transformer.ops import (
     dropout,
     embedding,
     layer_norm,
+    pooling,
     softmax,
 )
+from numpy_transformer.ops.cross_entropy import IGNORED
 
 every_call = pytest.mark.parametrize("name", EVERY_CALL)
 
@@ -460,6 +471,155 @@ def test_names_of_tokens_do_not_matter(data, config):
     close_trees(
         causal_lm_loss.backward(1.0, other_cache), renamed(causal_lm_loss.backward(1.0, cache))
     )
+
+
+# The models of texts
+
+
+def name_of(module):
+    """The last part of its dotted name."""
+    return module.__name__.rpartition(".")[2]
+
+
+def with_labels(data, module, config, tokens):
+    """What a loss takes between the texts and the parameters."""
+    if module is masked_lm_loss:
+        return data.draw(ids(tokens.shape, config.vocab, IGNORED))
+    shape = tokens.shape[:1] if module is classifier_loss else tokens.shape
+    return data.draw(ids(shape, config.classes, IGNORED))
+
+
+@pytest.mark.parametrize("module", MODEL_OF, ids=name_of)
+@SETTINGS
+@given(data=st.data())
+def test_padding_of_texts_changes_nothing(module, data):
+    """More columns of padding: the same vectors of tokens, the same loss, the same gradients."""
+    config = data.draw(text_configs(MODEL_OF[module]))
+    params = random_params(config, model=MODEL_OF[module])
+    tokens, segments = data.draw(texts(config))
+    labels = with_labels(data, module, config, tokens)
+    T = tokens.shape[1]
+    more = ((0, 0), (0, data.draw(st.integers(0, LONGEST - T))))
+    wide = np.pad(tokens, more, constant_values=config.pad_id)
+    # Padding is of any segment.
+    wide_segments = None if segments is None else np.pad(segments, more, mode="edge")
+    wide_labels = labels if labels.ndim == 1 else np.pad(labels, more, constant_values=IGNORED)
+    h, _ = text_encoder.forward(tokens, segments, params, config)
+    wide_h, _ = text_encoder.forward(wide, wide_segments, params, config)
+    real = tokens != config.pad_id
+    close(wide_h[:, :T][real], h[real])
+    loss, cache = module.forward(tokens, segments, labels, params, config)
+    wide_loss, wide_cache = module.forward(wide, wide_segments, wide_labels, params, config)
+    close(wide_loss, loss)
+    close_trees(module.backward(1.0, wide_cache), module.backward(1.0, cache))
+
+
+@pytest.mark.parametrize("module", [text_encoder, classifier, token_classifier], ids=name_of)
+@SETTINGS
+@given(data=st.data())
+def test_a_batch_of_texts_equals_its_rows(module, data):
+    """A text does not see those beside it, nor its own padding: alone, it needs none of it."""
+    config = data.draw(text_configs(module))
+    params = random_params(config)
+    tokens, segments = data.draw(texts(config))
+    y, cache = module.forward(tokens, segments, params, config)
+    dy = cotangent(y)
+    lengths = np.maximum((tokens != config.pad_id).sum(axis=1), 1)
+    if module is not classifier:  # what comes out in the places of padding means nothing
+        dy[np.arange(tokens.shape[1]) >= lengths[:, None]] = 0
+    dparams = parameters.gather(module.backward(dy, cache))
+    total = np.zeros_like(dparams)
+    for b, length in enumerate(lengths):
+        row = np.s_[b : b + 1, :length]
+        own = None if segments is None else segments[row]
+        alone, cache = module.forward(tokens[row], own, params, config)
+        kept = np.s_[b : b + 1] if module is classifier else row
+        close(alone, y[kept])
+        total += parameters.gather(module.backward(dy[kept], cache))
+    close(total, dparams)
+
+
+@SETTINGS
+@given(data=st.data())
+def test_order_is_in_the_positions_alone(data):
+    """Tokens in another order, each with its segment and its position: the same vectors."""
+    config = data.draw(text_configs(text_encoder, positions="learned"))
+    params = random_params(config)
+    tokens, segments = data.draw(texts(config))
+    T = tokens.shape[1]
+    order = np.array(data.draw(st.permutations(range(T))))
+
+    def ordered(tree):
+        table = tree["positions"]["weight"].copy()
+        table[:T] = table[:T][order]
+        return tree | {"positions": {"weight": table}}
+
+    h, cache = text_encoder.forward(tokens, segments, params, config)
+    other = None if segments is None else segments[:, order]
+    h_2, cache_2 = text_encoder.forward(tokens[:, order], other, ordered(params), config)
+    close(h_2, h[:, order])
+    dh = cotangent(h)
+    expected = ordered(text_encoder.backward(dh, cache))
+    close_trees(text_encoder.backward(dh[:, order], cache_2), expected)
+
+
+@SETTINGS
+@given(data=st.data())
+def test_each_chosen_token_has_its_own_logits(data):
+    """Whatever else is chosen, in the order of reading, they and what comes back are the same."""
+    config = data.draw(text_configs(masked_lm))
+    params = random_params(config, model=masked_lm)
+    tokens, segments = data.draw(texts(config))
+    every = np.full(tokens.shape, True)
+    chosen = data.draw(masks(tokens.shape))
+    all_logits, all_cache = masked_lm.forward(tokens, segments, every, params, config)
+    logits, cache = masked_lm.forward(tokens, segments, chosen, params, config)
+    all_logits = all_logits.reshape(*tokens.shape, config.vocab)
+    close(logits, all_logits[chosen])
+    dlogits = cotangent(all_logits) * chosen[..., None]
+    found = masked_lm.backward(dlogits[chosen], cache)
+    close_trees(found, masked_lm.backward(dlogits.reshape(-1, config.vocab), all_cache))
+
+
+@SETTINGS
+@given(data=st.data())
+def test_the_loss_is_that_of_the_chosen_tokens(data):
+    """``targets`` say which are chosen, and the mean is over these."""
+    config = data.draw(text_configs(masked_lm))
+    params = random_params(config, model=masked_lm)
+    tokens, segments = data.draw(texts(config))
+    targets = with_labels(data, masked_lm_loss, config, tokens)
+    loss, cache = masked_lm_loss.forward(tokens, segments, targets, params, config)
+    chosen = targets != IGNORED
+    logits, model_cache = masked_lm.forward(tokens, segments, chosen, params, config)
+    log_p = np.log(softmax.forward(logits)[0])  # (M, V)
+    at_target = np.arange(len(logits)), targets[chosen]
+    close(loss, -log_p[at_target].sum() / max(1, len(logits)))
+    dlogits = np.exp(log_p)
+    dlogits[at_target] -= 1
+    expected = masked_lm.backward(dlogits / max(1, len(logits)), model_cache)
+    close_trees(masked_lm_loss.backward(1.0, cache), expected)
+
+
+# Pooling
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes())
+def test_pooling_does_not_see_what_the_mask_hides(data, dtype):
+    """Not even infinities or NaN; a text is pooled as if alone, without what is hidden."""
+    shape = tuple(data.draw(extents()) for _ in range(3))
+    x, mask = data.draw(floats(shape, dtype)), data.draw(masks(shape[:2]))
+    y, cache = pooling.forward(x, mask, "mean")
+    garbage = np.where(mask[..., None], x, dtype(data.draw(st.sampled_from([np.nan, np.inf]))))
+    np.testing.assert_array_equal(pooling.forward(garbage, mask, "mean")[0], y)
+    dy = cotangent(y)
+    dx = pooling.backward(dy, cache)
+    assert not dx[~mask].any()
+    for b, there in enumerate(mask):
+        kept = x[b, there]  # (n, D)
+        close(y[b], kept.mean(axis=0) if len(kept) else np.zeros_like(y[b]))
+        close(dx[b, there], np.tile(dy[b] / max(1, len(kept)), (len(kept), 1)))
 
 
 # Layer norm

@@ -1,8 +1,8 @@
 """Outputs and gradients against those that PyTorch computed.
 
-The files in ``recordings`` were made by ``recordings/record.py``, which says what is in them. Each
-holds inputs, an output, a random cotangent and the gradient of every input. Here the same inputs
-go through our forward and backward.
+The files in ``recordings`` were made by ``recordings/record.py``, which says what is in them, and
+by ``recordings/record_text_models.py``. Each holds inputs, an output, a random cotangent and the
+gradient of every input. Here the same inputs go through our forward and backward.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ import pytest
 
 from numpy_transformer import parameters
 from numpy_transformer.layers import multi_head_attention
-from numpy_transformer.models import causal_lm, encoder_decoder
+from numpy_transformer.models import (
+    causal_lm,
+    classifier,
+    encoder_decoder,
+    text_encoder,
+    token_classifier,
+)
 from numpy_transformer.ops import attention, dropout, positions
 from numpy_transformer.ops.erf import erf
 
@@ -30,6 +36,7 @@ NAMES = (
     "relu",
     "gelu",
     "gelu_tanh",
+    "tanh",
     "softmax",
     "softmax_masked",
     "layer_norm",
@@ -40,11 +47,14 @@ NAMES = (
     "attention",
     "attention_masked",
     "attention_dropout",
+    "pooling_first",
+    "pooling_mean",
     "cross_entropy",
     "cross_entropy_ignore",
     "cross_entropy_smoothed",
     "cross_entropy_ignore_smoothed",
     "cross_entropy_large_logits",
+    "cross_entropy_weighted",
     "multi_head_attention_self",
     "multi_head_attention_cross",
     "multi_head_attention_mask_per_head",
@@ -75,6 +85,17 @@ NAMES = (
     "causal_lm_untied",
     "causal_lm_loss",
     "causal_lm_loss_untied",
+    "text_encoder_post",
+    "text_encoder_pre",
+    "masked_lm_pre",
+    "masked_lm_loss_post",
+    "masked_lm_loss_pre",
+    "classifier_post",
+    "classifier_loss_post",
+    "classifier_loss_pre",
+    "token_classifier_pre",
+    "token_classifier_loss_post",
+    "token_classifier_loss_pre",
 )
 OTHERS = ("erf", "sinusoids", "adam", "adamw", "clip")  # files that have tests of their own
 
@@ -145,6 +166,13 @@ CONFIGS = {
     "models.encoder_decoder_loss": encoder_decoder.Config,
     "models.causal_lm": causal_lm.Config,
     "models.causal_lm_loss": causal_lm.Config,
+    "models.text_encoder": text_encoder.Config,
+    "models.masked_lm": text_encoder.Config,
+    "models.masked_lm_loss": text_encoder.Config,
+    "models.classifier": classifier.Config,
+    "models.classifier_loss": classifier.Config,
+    "models.token_classifier": token_classifier.Config,
+    "models.token_classifier_loss": token_classifier.Config,
 }
 
 SPECIAL = {

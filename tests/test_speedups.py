@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpy_transformer.ops import gelu, linear, products
+from numpy_transformer.ops import gelu, linear, normal, products
 from numpy_transformer.ops.blocks import blocks
 
 
@@ -80,3 +82,31 @@ def test_gelu_of_more_than_a_block(approximate, shape):
         np.testing.assert_allclose(y.reshape(-1)[i], part[0], rtol=1e-14)
         expected = gelu.backward(dy.reshape(-1)[i : i + 1], part_cache)
         np.testing.assert_allclose(dx.reshape(-1)[i], expected[0], rtol=1e-13)
+
+
+def test_the_normal_distribution_in_float32():
+    """As close to the exact one as it says, everywhere; 0 and 1 where nothing else can be told."""
+    huge = np.finfo(np.float32).max
+    x = np.concatenate([np.linspace(-7, 7, 30011), [0.0, 1e-40, 5.9999995, 6, 1e9, huge, np.inf]])
+    x = np.concatenate([x, -x]).astype(np.float32)
+    out = np.empty_like(x)
+    normal.probability(x, out)
+    exact = np.array([math.erfc(-a / math.sqrt(2)) / 2 for a in x.astype(np.float64)])
+    assert np.abs(out - exact).max() <= 1e-7
+    assert (out[x >= 6] == 1).all() and (out[x <= -6] == 0).all()
+    assert ((out >= 0) & (out <= 1)).all()
+    normal.probability(np.full(2, np.nan, np.float32), out[:2])
+    assert np.isnan(out[:2]).all()
+
+
+def test_gelu_in_float32_is_that_of_float64():
+    """Its lines against the series; to what float32 can tell of numbers of this size."""
+    x = np.concatenate([np.linspace(-9, 9, 20011), [-1e10, 1e10]])
+    dy = np.random.default_rng(0).standard_normal(x.shape)
+    y, cache = gelu.forward(x.astype(np.float32))
+    exact, exact_cache = gelu.forward(x.astype(np.float32).astype(np.float64))
+    np.testing.assert_allclose(y, exact, rtol=2e-7, atol=6e-7)
+    dx = gelu.backward(dy.astype(np.float32), cache)
+    expected = gelu.backward(dy.astype(np.float32).astype(np.float64), exact_cache)
+    assert y.dtype == dx.dtype == np.float32
+    np.testing.assert_allclose(dx, expected, rtol=0, atol=2e-6)

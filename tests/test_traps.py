@@ -19,8 +19,14 @@ from numpy_transformer.layers import decoder, encoder_layer, multi_head_attentio
 from numpy_transformer.models import (
     causal_lm,
     causal_lm_loss,
+    classifier,
+    classifier_loss,
     encoder_decoder,
     encoder_decoder_loss,
+    masked_lm,
+    masked_lm_loss,
+    token_classifier,
+    token_classifier_loss,
 )
 from numpy_transformer.ops import (
     attention,
@@ -28,8 +34,10 @@ from numpy_transformer.ops import (
     dropout,
     embedding,
     layer_norm,
+    pooling,
     softmax,
 )
+from numpy_transformer.ops.cross_entropy import IGNORED
 
 B, T, S, H, K, V = 2, 3, 5, 2, 4, 7  # all different, but where a trap needs it
 D = H * K
@@ -48,7 +56,10 @@ CONFIG = encoder_decoder.Config(
 )
 LANGUAGE_MODEL = causal_lm.Config(V, N=2, d_model=D, d_ff=9, h=H, max_length=6, dtype="float64")
 DROPPING = {"P_drop": 0.5, "attention_dropout": 0.5, "activation_dropout": 0.5}
+TEXTS = {"vocab": V, "N": 2, "d_model": D, "d_ff": 9, "h": H, "max_length": 6, "dtype": "float64"}
 SOURCE = np.array([[1, 2, 2, 3, 4], [5, 5, 1, 0, 0]])
+SEGMENTS = np.array([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
+CHOSEN = np.array([[True, False, True, True, False], [False, True, False, False, False]])
 TARGET = np.array([[1, 3, 3, 6], [1, 4, 0, 0]])
 
 
@@ -60,6 +71,22 @@ def config(**settings):
 def language_config(**settings):
     """The settings of this file's language model, some of them changed."""
     return causal_lm.Config(**vars(LANGUAGE_MODEL) | settings)
+
+
+def text_config(model=masked_lm, **settings):
+    """The settings of this file's models of texts, some of them changed."""
+    return model.Config(**TEXTS | settings)
+
+
+# Each loss of a model of texts: the model, its own settings, and what the loss compares with.
+TEXT_LOSSES = {
+    masked_lm_loss: (masked_lm, {}, np.where(CHOSEN, 3, IGNORED)),
+    classifier_loss: (classifier, {"classes": 3, "class_weights": (1, 2, 5)}, np.array([2, 0])),
+    token_classifier_loss: (token_classifier, {"classes": 3}, np.where(CHOSEN, 1, IGNORED)),
+}
+every_text_loss = pytest.mark.parametrize(
+    "loss", TEXT_LOSSES, ids=lambda loss: loss.__name__.rpartition(".")[2]
+)
 
 
 def normal(*shape, seed=0):
@@ -158,6 +185,80 @@ def test_tables_of_a_language_model(name, tied):
     close(dparams[name]["weight"], derivative(logits, params[name]["weight"], dy))
 
 
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("name", ["embedding", "positions", "segments"])
+def test_tables_of_a_masked_language_model(name, norm):
+    """Both uses of the tied table count; each table adds up over all places where a row stands."""
+    settings = text_config(norm=norm)
+    params = random_params(settings, model=masked_lm)
+
+    def logits(weight):
+        moved = params | {name: {"weight": weight}}
+        return masked_lm.forward(SOURCE, SEGMENTS, CHOSEN, moved, settings)[0]
+
+    y, cache = masked_lm.forward(SOURCE, SEGMENTS, CHOSEN, params, settings)
+    dy = normal(*y.shape)
+    dparams = masked_lm.backward(dy, cache)
+    close(dparams[name]["weight"], derivative(logits, params[name]["weight"], dy))
+
+
+def test_chosen_tokens_come_back_to_their_own_places():
+    """Row by row, from left to right: a row of ``dlogits`` is that of one chosen token alone."""
+    settings = text_config()
+    params = random_params(settings, model=masked_lm)
+    _, cache = masked_lm.forward(SOURCE, SEGMENTS, CHOSEN, params, settings)
+    for row, (b, t) in enumerate(np.argwhere(CHOSEN)):
+        dlogits = np.zeros((4, V))
+        dlogits[row] = normal(V)
+        found = masked_lm.backward(dlogits, cache)
+        only = np.arange(5)[None] == t
+        _, other = masked_lm.forward(SOURCE[[b]], SEGMENTS[[b]], only, params, settings)
+        for name, expected in parameters.items(masked_lm.backward(dlogits[[row]], other)):
+            np.testing.assert_allclose(parameters.find(found, name), expected, atol=1e-12)
+
+
+def test_loss_of_a_masked_language_model_is_divided_by_what_is_chosen():
+    """4 of 10, in the gradient as in the loss: of all biases the output's tells."""
+    settings = text_config()
+    params = random_params(settings, model=masked_lm)
+    targets = TEXT_LOSSES[masked_lm_loss][2]
+
+    def loss(bias):
+        head = params["prediction"] | {"output": {"bias": bias}}
+        moved = params | {"prediction": head}
+        return masked_lm_loss.forward(SOURCE, SEGMENTS, targets, moved, settings)[0]
+
+    _, cache = masked_lm_loss.forward(SOURCE, SEGMENTS, targets, params, settings)
+    logits, _ = masked_lm.forward(SOURCE, SEGMENTS, CHOSEN, params, settings)
+    p, _ = softmax.forward(logits)
+    dbias = masked_lm_loss.backward(1.0, cache)["prediction"]["output"]["bias"]
+    close(dbias, (p - np.eye(V)[[3] * 4]).sum(axis=0) / 4)
+    close(dbias, derivative(loss, params["prediction"]["output"]["bias"], np.array(1.0)))
+
+
+def test_a_pooled_mean_is_divided_by_the_tokens_of_each_text():
+    """Not by the length of the batch, and padding gets nothing; the first token gets all alone."""
+    x, dy, there = normal(2, 5, D), normal(2, D, seed=1), SOURCE != 0
+    _, cache = pooling.forward(x, there)
+    close(pooling.backward(dy, cache), derivative(lambda x: pooling.forward(x, there)[0], x, dy))
+    _, cache = pooling.forward(x, there, "first")
+    dx = pooling.backward(dy, cache)
+    close(dx, derivative(lambda x: pooling.forward(x, there, "first")[0], x, dy))
+    np.testing.assert_array_equal(dx[:, 0], dy)
+    assert not dx[:, 1:].any()
+
+
+def test_class_weights_are_in_the_gradient():
+    """Each row by the weight of its target, all of them divided by their sum."""
+    logits, targets, weights = normal(2, 3, V), np.array([[1, 2, 3], [4, 0, 0]]), np.arange(1, 8)
+    keywords = {"ignore_index": 0, "class_weights": weights}
+    _, cache = cross_entropy.forward(logits, targets, **keywords)
+    expected = derivative(
+        lambda logits: cross_entropy.forward(logits, targets, **keywords)[0], logits, 1.0
+    )
+    close(cross_entropy.backward(1.0, cache), expected)
+
+
 def test_loss_of_a_language_model_is_divided_by_what_is_predicted():
     """T tokens of T + 1, and in the gradient as in the loss: of all biases the output's tells."""
     settings = language_config(output_bias=True)
@@ -238,6 +339,23 @@ def test_no_two_places_of_a_language_model_share_a_mask_of_dropout():
     masks = [kept.keep.ravel() for _, kept in _dropouts(cache)]
     assert len(masks) == 1 + 2 * (2 + 1 + 1)
     assert all(0.2 < keep.mean() < 0.8 for keep in masks)
+    for i, keep in enumerate(masks):
+        for other in masks[:i]:
+            size = min(keep.size, other.size)
+            assert (keep[:size] != other[:size]).any()
+
+
+@every_text_loss
+def test_no_two_places_of_a_model_of_texts_share_a_mask_of_dropout(loss):
+    """One of the embeddings, four a layer, and one before the classes."""
+    model, others, labels = TEXT_LOSSES[loss]
+    settings = text_config(model, **others, **DROPPING)
+    ids, rng = np.full((2, 5), 1), np.random.default_rng(0)
+    params = random_params(settings, model=model)
+    _, cache = loss.forward(ids, None, labels, params, settings, rng)
+    masks = [kept.keep.ravel() for _, kept in _dropouts(cache) if kept.scale != 1]
+    assert len(masks) == 1 + 2 * (2 + 1 + 1) + (model is not masked_lm)
+    assert all(0.1 < keep.mean() < 0.9 for keep in masks)
     for i, keep in enumerate(masks):
         for other in masks[:i]:
             size = min(keep.size, other.size)
@@ -369,6 +487,20 @@ def test_dropout_of_a_language_model_is_on_with_a_generator_alone():
     assert abs(dropped - found) > 1e-3
 
 
+@every_text_loss
+def test_dropout_of_a_model_of_texts_is_on_with_a_generator_alone(loss):
+    """Each rate by itself changes the loss; without a generator none does."""
+    model, others, labels = TEXT_LOSSES[loss]
+    settings = text_config(model, **others)
+    params = random_params(settings, model=model)
+    expected, _ = loss.forward(SOURCE, SEGMENTS, labels, params, settings)
+    for name, rate in DROPPING.items():
+        dropping = text_config(model, **others, **{name: rate})
+        args = (SOURCE, SEGMENTS, labels, params, dropping)
+        assert abs(loss.forward(*args, np.random.default_rng(0))[0] - expected) > 1e-4, name
+        assert loss.forward(*args)[0] == expected
+
+
 def _float_arrays(cache):
     """All arrays of floats in a nest of caches."""
     if isinstance(cache, np.ndarray) and cache.dtype.kind == "f":
@@ -414,6 +546,27 @@ def test_float64_does_not_creep_into_a_language_model(number, kind):
     if number is float:
         assert {array.dtype for array in _float_arrays(cache)} == {np.dtype(np.float32)}
     dparams = causal_lm_loss.backward(number(1), cache)
+    assert {array.dtype for _, array in parameters.items(dparams)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("number", [float, np.float64])
+@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
+@every_text_loss
+def test_float64_does_not_creep_into_a_model_of_texts(loss, kind, number):
+    """The same of each of these, both ways of pooling and class weights among them."""
+    model, others, labels = TEXT_LOSSES[loss]
+    others = others | {name: number(rate) for name, rate in DROPPING.items()}
+    others |= {"positions": kind, "norm_eps": number(1e-12), "dtype": "float32"}
+    if model is classifier:
+        others["pooling"] = "first" if kind == "learned" else "mean"
+        others["class_weights"] = tuple(map(number, others["class_weights"]))
+    settings = text_config(model, **others)
+    params, rng = random_params(settings, model=model), np.random.default_rng(0)
+    found, cache = loss.forward(SOURCE, SEGMENTS, labels, params, settings, rng)
+    assert found.dtype == np.float32
+    if number is float:
+        assert {array.dtype for array in _float_arrays(cache)} == {np.dtype(np.float32)}
+    dparams = loss.backward(number(1), cache)
     assert {array.dtype for _, array in parameters.items(dparams)} == {np.dtype(np.float32)}
 
 

@@ -28,9 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     from numpy_transformer.cli import (
         evaluate,
         export,
+        finetune,
         generate,
         gradcheck,
         predict,
+        pretrain,
         train,
         train_lm,
     )
@@ -42,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (train, predict, evaluate, train_lm, generate, export, gradcheck):
+    all_commands = (train, predict, evaluate, train_lm, generate, pretrain, finetune, export)
+    for command in (*all_commands, gradcheck):
         name = command.__name__.rpartition(".")[2].replace("_", "-")
         summary, _, details = command.__doc__.partition("\n")
         subparser = commands.add_parser(

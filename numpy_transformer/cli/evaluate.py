@@ -1,7 +1,8 @@
-"""Judge a trained model: exact match and token error rate on pairs.
+"""Judge a trained model: exact match and token error rate on pairs, accuracy and F1 of labels.
 
   numpy-transformer evaluate --run runs/dates              on what the run held out
   numpy-transformer evaluate --run runs/words test.tsv     on a file of source, tab, target
+  numpy-transformer evaluate --run runs/code-or-prose test.tsv     of a classifier: text, tab, label
 
 A source that stands on several lines has several right answers; it counts once.
 """
@@ -12,9 +13,16 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
-from numpy_transformer.cli import datasets, runs
+import numpy as np
+
+from numpy_transformer.cli import classification, datasets, labels, runs
+from numpy_transformer.data.labelled import Example, read_labelled
 from numpy_transformer.data.pairs import read_pairs, references
+from numpy_transformer.pipelines import encoder_decoder_model, encoder_model
+from numpy_transformer.training import checkpoint
+from numpy_transformer.training.checkpoint import CheckpointError
 from numpy_transformer.training.progress import duration
 
 
@@ -31,8 +39,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer every source and compare."""
     runs.check_search_options(options)
-    model, settings = runs.load(options.run)
-    pairs = read_pairs(options.file) if options.file else datasets.load(settings["data"]).held_out
+    saved = checkpoint.load(Path(options.run), "best", optimizer=False)
+    if saved.settings.get("kind") == classification.KIND:
+        return _classifier(options, saved)
+    model = encoder_decoder_model.model_of(saved)
+    if options.file:
+        pairs = read_pairs(options.file)
+    else:
+        pairs = datasets.load(saved.settings["data"]).held_out
     start = time.monotonic()
     gathered = references(pairs)
     unknown = sorted({token for source in gathered for token in model.source.unknown(source)})
@@ -53,3 +67,26 @@ def run(options: argparse.Namespace) -> int:
     print(f"token error rate  {found.token_error_rate:8.2%}   (edits, to the nearest reference)")
     print(f"in {duration(seconds)}")
     return 0
+
+
+def _classifier(options: argparse.Namespace, saved: checkpoint.Checkpoint) -> int:
+    """Classify every example and compare."""
+    if options.beam != 1:
+        raise ValueError("--beam is for an encoder-decoder, but this is a classifier")
+    model = encoder_model.model_of(saved)
+    examples = read_labelled(options.file) if options.file else _held_out(saved)
+    found = classification.judge(model, examples)
+    if not options.json:
+        print(classification.report(found, model.labels))
+        return 0
+    values = {name: np.asarray(value).tolist() for name, value in found._asdict().items()}
+    print(json.dumps({"labels": model.labels} | values))
+    return 0
+
+
+def _held_out(saved: checkpoint.Checkpoint) -> list[Example]:
+    """The examples that the run held out."""
+    try:
+        return labels.load(saved.settings["data"]).held_out
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"the settings do not describe any data: {error!r}") from error

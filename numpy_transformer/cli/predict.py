@@ -1,7 +1,13 @@
-"""Answer lines: read sources, one a line, and write the model's answers.
+"""Answer lines: read texts, one a line, and write what the model says.
 
   echo "3 mar. '98" | numpy-transformer predict --run runs/dates
   numpy-transformer predict --run runs/dates --beam 4 --scores < sources.txt > answers.tsv
+  echo "Return the name." | numpy-transformer predict --run runs/code-or-prose
+  echo "Return the [MASK]." | numpy-transformer predict --run runs/pydoc-mlm
+
+An encoder-decoder of 'train' answers with a text. A classifier of 'finetune' answers with the
+likeliest label, a tab and its probability; two texts of a line have a tab between them. A model of
+'pretrain' says what the masks are, the five likeliest tokens for each, with their probabilities.
 
 A filter: one line out for each line in, an empty one for an empty one.
 """
@@ -10,10 +16,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from numpy_transformer.cli import runs
 from numpy_transformer.data.pairs import read_lines
+from numpy_transformer.pipelines import encoder_decoder_model, kinds, pipeline
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--scores",
         action="store_true",
         help="before each answer its score and a tab: the log probability in nats, in beam search "
-        "divided by the length penalty",
+        "divided by the length penalty; of a classifier all labels, each with its probability",
     )
     parser.add_argument(
         "--lines",
@@ -38,13 +46,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer every line."""
     runs.check_search_options(options)
-    model, _ = runs.load(options.run)
+    kind = kinds.found(Path(options.run))
+    if kind in ANSWERS and (options.beam != 1):
+        raise ValueError(f"--beam is for an encoder-decoder, but this is {kinds.named(kind)}")
+    answer = ANSWERS.get(kind, _answers)(options)
     on_terminal = not options.file and sys.stdin.isatty()
     at_once = (1 if on_terminal else 512) if options.lines is None else options.lines
     if at_once < 1:
         raise ValueError(f"--lines is {options.lines}, expected at least 1")
-    warned = False
     for lines in _groups(_lines(options.file), at_once):
+        found = iter(answer([line for line in lines if line[1].strip()]))
+        for _, text in lines:
+            print(next(found) if text.strip() else "")
+        sys.stdout.flush()
+    return 0
+
+
+Answer = Callable[[list[tuple[int, str]]], Iterable[str]]  # of lines with their numbers
+
+
+def _answers(options) -> Answer:
+    """An encoder-decoder answers with a text."""
+    model = encoder_decoder_model.load(options.run)
+    warned = False
+
+    def answer(lines):
+        nonlocal warned
         sources = []
         for number, text in lines:
             sources.append(model.encode(text, f"line {number}"))
@@ -55,13 +82,50 @@ def run(options: argparse.Namespace) -> int:
                     "model and read as <unk>; this is said only once",
                     file=sys.stderr,
                 )
-        found = iter(model.answer([s for s in sources if s], options.beam, options.length_penalty))
-        for source in sources:
-            hypothesis = next(found) if source else None
-            score = f"{hypothesis.score:.4f}\t" if hypothesis and options.scores else ""
-            print(score + (model.target.decode(hypothesis.ids) if hypothesis else ""))
-        sys.stdout.flush()
-    return 0
+        for hypothesis in model.answer(sources, options.beam, options.length_penalty):
+            score = f"{hypothesis.score:.4f}\t" if options.scores else ""
+            yield score + model.target.decode(hypothesis.ids)
+
+    return answer
+
+
+def _labels(options) -> Answer:
+    """A classifier answers with labels."""
+    classify = pipeline("text-classification", options.run)
+
+    def answer(lines):
+        pairs = []
+        for number, line in lines:
+            texts = line.split("\t")
+            if len(texts) > 2:
+                raise ValueError(f"line {number}: {len(texts)} texts, expected one or two")
+            pairs.append(dict(zip(("text", "text_pair"), texts)))
+        for ranked in classify(pairs, top_k=None, truncation=True):
+            shown = ranked if options.scores else ranked[:1]
+            yield "\t".join(f"{found['label']}\t{found['score']:.4f}" for found in shown)
+
+    return answer
+
+
+def _masks(options) -> Answer:
+    """A masked language model says what is hidden."""
+    fill = pipeline("fill-mask", options.run)
+
+    def answer(lines):
+        for number, line in lines:
+            try:
+                found = fill(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from error
+            masks = found if isinstance(found[0], list) else [found]
+            yield "\t".join(
+                " ".join(f"{a['token_str']} {a['score']:.3f}" for a in ranked) for ranked in masks
+            )
+
+    return answer
+
+
+ANSWERS = {"classifier": _labels, "masked_lm": _masks}
 
 
 def _lines(file: str | None) -> Iterator[tuple[int, str]]:

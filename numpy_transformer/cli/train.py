@@ -14,16 +14,19 @@ import argparse
 import shlex
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from numpy_transformer.cli import datasets, runs, training_command
+from numpy_transformer.cli import datasets, training_command
 from numpy_transformer.cli.training_command import Option
 from numpy_transformer.data.batches import Batches
 from numpy_transformer.data.pairs import Pair, references
 from numpy_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from numpy_transformer.models import encoder_decoder, encoder_decoder_loss
 from numpy_transformer.models.encoder_decoder import Config
+from numpy_transformer.pipelines import encoder_decoder_model
+from numpy_transformer.pipelines.encoder_decoder_model import EncoderDecoderModel
 from numpy_transformer.training.progress import duration
 from numpy_transformer.training.trainer import Settings, Task
 
@@ -70,13 +73,13 @@ def run(options: argparse.Namespace) -> int:
         folder,
         model.params,
         settings,
-        _task(model, dataset, settings),
+        make_task(model, dataset, settings, saved.settings.get("finetuning") if saved else None),
         saved,
         f"{len(dataset.train):,} pairs to train on, {len(dataset.held_out):,} held out",
     )
     if state is None:
         return 130
-    _summary(folder, dataset, state.seconds)
+    summary(folder, dataset, state.seconds)
     return 0
 
 
@@ -91,7 +94,7 @@ def _new(options):
     target = Vocabulary.build((t for _, t in dataset.train), dataset.target_unit)
     config = _config(options, dataset, source, target)
     rng = np.random.default_rng([settings.seed, 0])
-    model = runs.Model(encoder_decoder.init(rng, config), config, source, target)
+    model = EncoderDecoderModel(encoder_decoder.init(rng, config), config, source, target)
     training_command.check_folder(folder, options.overwrite)
     return folder, dataset, model, settings, None
 
@@ -121,11 +124,17 @@ def _resumed(options):
     """A run that goes on: all its settings are in the checkpoint."""
     flags = MODEL_OPTIONS + TRAINING_OPTIONS
     folder, saved, settings = training_command.resumed(options, add_options, flags)
-    model = runs.model_of(saved)
+    model = encoder_decoder_model.model_of(saved)
     return folder, datasets.load(saved.settings["data"]), model, settings, saved
 
 
-def _task(model: runs.Model, dataset: datasets.Dataset, settings: Settings) -> Task:
+def make_task(
+    model: EncoderDecoderModel,
+    dataset: datasets.Dataset,
+    settings: Settings,
+    finetuning: dict[str, Any] | None = None,
+) -> Task:
+    """What is trained, on what, and how it is judged; ``finetuning`` as in ``finetune``."""
     batches = _batches(model, dataset.train, settings.batch_tokens, settings.seed)
     held_out = references(dataset.held_out)
     # While training, at most this many of the held-out sources are answered, drawn at random:
@@ -152,13 +161,25 @@ def _task(model: runs.Model, dataset: datasets.Dataset, settings: Settings) -> T
         "training": asdict(settings),
         "data": dataset.description,
     }
+    if finetuning:
+        describe["finetuning"] = finetuning
     vocabularies = {"source": model.source.to_json(), "target": model.target.to_json()}
+    scales = training_command.layer_scales(model.params, model.config.N, finetuning)
     return Task(
-        encoder_decoder_loss, model.config, batches, evaluate, better, describe, vocabularies
+        encoder_decoder_loss,
+        model.config,
+        batches,
+        evaluate,
+        better,
+        describe,
+        vocabularies,
+        scales=scales,
     )
 
 
-def _batches(model: runs.Model, pairs: list[Pair], batch_tokens: int, seed: int) -> Batches:
+def _batches(
+    model: EncoderDecoderModel, pairs: list[Pair], batch_tokens: int, seed: int
+) -> Batches:
     sources = [model.source.encode(source) for source, _ in pairs]
     targets = [[BOS, *model.target.encode(target), EOS] for _, target in pairs]
     return Batches(sources, targets, batch_tokens, seed)
@@ -175,9 +196,9 @@ def _loss(params, config: Config, batches: Batches) -> float:
     return total / count
 
 
-def _summary(folder: Path, dataset: datasets.Dataset, seconds: float) -> None:
+def summary(folder: Path, dataset: datasets.Dataset, seconds: float) -> None:
     """The result of the best checkpoint on all held-out pairs, some examples, what to do next."""
-    model, _ = runs.load(str(folder))
+    model = encoder_decoder_model.load(folder)
     held_out = references(dataset.held_out)
     found, answers = model.accuracy(held_out)
     print(f"\ntrained in {duration(seconds)}")

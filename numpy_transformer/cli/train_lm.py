@@ -13,18 +13,17 @@ into the folder of the run. Ctrl-C saves and says how to go on.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import shlex
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from numpy_transformer.cli import training_command
+from numpy_transformer.cli import texts, training_command
+from numpy_transformer.cli.texts import Dataset
 from numpy_transformer.cli.training_command import Option
-from numpy_transformer.data import text as text_module
 from numpy_transformer.data.tokenizers import ByteLevelBPE, Characters, Tokenizer
 from numpy_transformer.data.tokenizers.byte_level_bpe import END_OF_TEXT
 from numpy_transformer.data.windows import Windows, consecutive
@@ -35,7 +34,7 @@ from numpy_transformer.pipelines.language_model import LanguageModel
 from numpy_transformer.pipelines.text_generation import TextGeneration
 from numpy_transformer.training import checkpoint
 from numpy_transformer.training.progress import duration
-from numpy_transformer.training.trainer import Settings, Task
+from numpy_transformer.training.trainer import Settings, State, Task
 
 # What --preset and the options leave open: what the model in the package was trained with.
 MODEL = {"N": 4, "d_model": 128, "d_ff": 512, "h": 4, "max_length": 128, "P_drop": 0.2}
@@ -57,23 +56,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
     training_command.add_run_options(parser, "the name of the file, or pydoc")
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--text", metavar="FILE", help="what to read, in UTF-8 (default: Python's documentation)"
-    )
-    group.add_argument(
-        "--held-out",
-        type=float,
-        metavar="SHARE",
-        help=f"the share of the text, at its end, to judge the model by ({HELD_OUT})",
-    )
-    group.add_argument(
-        "--tokenizer",
-        metavar="NAME",
-        help="'characters', 'bpe' (byte-level BPE, learned from the text) or a folder with "
-        "GPT-2's vocab.json and merges.txt (default: bpe)",
-    )
-    group.add_argument(
-        "--vocab-size", type=int, metavar="N", help=f"tokens of a new byte-level BPE ({VOCABULARY})"
+    texts.add_options(
+        group,
+        "Python's documentation",
+        HELD_OUT,
+        "'characters', 'bpe' (byte-level BPE, learned from the text) or a folder with GPT-2's "
+        "vocab.json and merges.txt (default: bpe)",
+        f"tokens of a new byte-level BPE ({VOCABULARY})",
     )
 
     group = parser.add_argument_group("model")
@@ -99,19 +88,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class Dataset(NamedTuple):
-    """A text, cut in two, and how to get the same one again."""
-
-    train: str
-    held_out: str
-    description: dict[str, Any]
-
-
 def run(options: argparse.Namespace) -> int:
     """Train, and say how it went."""
     folder, dataset, model, settings, saved = _resumed(options) if options.resume else _new(options)
     ids = model.tokenizer.encode(dataset.train)
-    task = _task(model, ids, dataset, settings)
+    finetuning = saved.settings.get("finetuning") if saved else None
+    task = make_task(model, ids, dataset, settings, finetuning)
     data = (
         f"{len(ids):,} tokens to train on ({len(dataset.train):,} characters, "
         f"{len(model.tokenizer):,} different tokens), {len(dataset.held_out):,} characters held out"
@@ -119,6 +101,12 @@ def run(options: argparse.Namespace) -> int:
     state = training_command.run("train-lm", folder, model.params, settings, task, saved, data)
     if state is None:
         return 130
+    summary(folder, dataset, model, state)
+    return 0
+
+
+def summary(folder: Path, dataset: Dataset, model: LanguageModel, state: State) -> None:
+    """The result of the best checkpoint, and what to do next."""
     best = state.best
     name = shlex.quote(str(folder))
     print(f"\ntrained in {duration(state.seconds)}; the best checkpoint, on what was held out:")
@@ -131,7 +119,6 @@ def run(options: argparse.Namespace) -> int:
     if isinstance(model.tokenizer, ByteLevelBPE) and not model.config.output_bias:
         print("Give it away, as Hugging Face's transformers read it:")
         print(f"  numpy-transformer export --run {name} --to FOLDER")
-    return 0
 
 
 def _new(options):
@@ -164,7 +151,7 @@ def _resumed(options):
     model = language_model.model_of(saved)
     try:
         moved = {"text": str(Path(options.text).resolve())} if options.text else {}
-        dataset = _load(saved.settings["data"] | moved)
+        dataset = texts.load(saved.settings["data"] | moved)
     except (KeyError, TypeError) as error:
         raise checkpoint.CheckpointError(f"{folder}: settings.json is damaged: {error}") from error
     return folder, dataset, model, settings, saved
@@ -175,11 +162,9 @@ def _data(options) -> tuple[Dataset, Tokenizer]:
     kind = options.tokenizer or "bpe"
     if options.vocab_size is not None and kind != "bpe":
         raise ValueError(f"--vocab-size goes with --tokenizer bpe, not with {kind}")
-    share = HELD_OUT if options.held_out is None else options.held_out
-    description = {"text": options.text and str(Path(options.text).resolve()), "held_out": share}
     # Texts of the documentation stand apart by what the tokenizer has for it.
-    description["separator"] = "\n\n" if kind == "characters" else END_OF_TEXT
-    dataset = _load(description)
+    separator = "\n\n" if kind == "characters" else END_OF_TEXT
+    dataset = texts.from_options(options, texts.DOCUMENTATION, HELD_OUT, separator)
     if kind == "characters":
         return dataset, Characters.build(dataset.train + dataset.held_out)
     if kind == "bpe":
@@ -192,24 +177,14 @@ def _data(options) -> tuple[Dataset, Tokenizer]:
     return dataset, ByteLevelBPE.read(Path(kind))
 
 
-def _load(description: dict[str, Any]) -> Dataset:
-    """The text that a description stands for; ``ValueError`` where it is not the same any more."""
-    if description["text"]:
-        text = text_module.read_text(description["text"])
-    else:
-        text = description["separator"].join(text_module.documentation())
-    train, held_out = text_module.hold_out(text, description["held_out"])
-    digest = hashlib.sha256("\0".join((train, held_out)).encode()).hexdigest()
-    if description.setdefault("sha256", digest) != digest:
-        raise ValueError(
-            f"{description['text'] or 'the documentation of this Python'} is not the text that "
-            "the run was started with. Put the old file back, say where it is now (--text), or use "
-            "the same version of Python; or train anew in another folder."
-        )
-    return Dataset(train, held_out, description)
-
-
-def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Settings) -> Task:
+def make_task(
+    model: LanguageModel,
+    ids: list[int],
+    dataset: Dataset,
+    settings: Settings,
+    finetuning: dict[str, Any] | None = None,
+) -> Task:
+    """What is trained, on what, and how it is judged; ``finetuning`` as in ``finetune``."""
     config = model.config
     length, rows = config.max_length, settings.batch_tokens // config.max_length
     held_out = model.tokenizer.encode(dataset.held_out)
@@ -236,6 +211,8 @@ def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Sett
         "training": asdict(settings),
         "data": dataset.description,
     }
+    if finetuning:
+        describe["finetuning"] = finetuning
     return Task(
         causal_lm_loss,
         config,
@@ -245,6 +222,7 @@ def _task(model: LanguageModel, ids: list[int], dataset: Dataset, settings: Sett
         describe,
         {"text": model.tokenizer.to_json()},
         lambda params: _sample(model._replace(params=params), dataset),
+        training_command.layer_scales(model.params, config.N, finetuning),
     )
 
 

@@ -14,6 +14,7 @@ from numpy_transformer.parameters import Tree
 from numpy_transformer.training import checkpoint
 from numpy_transformer.training.checkpoint import Checkpoint, CheckpointError
 from numpy_transformer.training.progress import Progress
+from numpy_transformer.training.scales import scales
 from numpy_transformer.training.trainer import Settings, State, Task, train
 
 FORMAT = 1  # of the settings in a checkpoint
@@ -142,6 +143,16 @@ def resumed(
         return folder, saved, Settings(**saved.settings["training"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: settings.json is damaged: {error}") from error
+
+
+def layer_scales(params: Tree, layers: int, finetuning: dict[str, Any] | None):
+    """What the learning rate of each weight is multiplied by in a run of ``finetune``.
+
+    ``finetuning`` is what its settings say of that; ``None`` in a run that began at random weights.
+    """
+    if finetuning is None:
+        return None
+    return scales(params, layers, finetuning["decay"], finetuning["freeze"])
 
 
 def run(

@@ -1,54 +1,50 @@
-"""The docstrings of Python's standard library: text that comes with every Python, with labels.
+"""The docstrings of Python's standard library: text that comes with every Python, and a task.
 
-Each belongs to a module, a class or a function. Which of these can be told from the text more or
-less well ("Return the ..." is a function's, "A ... that ..." a class's), and that makes it a task:
-the labels are as the library's authors meant them, and no one had to make them up.
+Some docstrings have examples, as one would type them at the prompt. ``doctest`` tells these from
+the text around them, and so there are labels that no one had to make up: of each line, whether it
+is code or prose. The line is all that a model gets to see; the prompt before it is taken away.
 """
 
 from __future__ import annotations
 
 import ast
+import doctest
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from numpy_transformer.data.labelled import Example
 from numpy_transformer.data.pairs import DataError
 
-KINDS = ("module", "class", "function")
+LABELS = ("code", "prose")
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+LEAST_LETTERS, LEAST_WORDS = 4, 2  # of a line; fewer say nothing
 
 
-class Docstring(NamedTuple):
-    """One docstring."""
-
-    text: str  # without indentation
-    kind: str  # of what it belongs to: one of KINDS; a method is a function
-
-
-def docstrings() -> list[Docstring]:
+@lru_cache(maxsize=1)  # seconds of parsing
+def docstrings() -> tuple[str, ...]:
     """All docstrings of the standard library but those of its tests, each text once.
 
-    In the order of the files' names, and in a file of their places. Texts that stand at things of
-    different kinds are left out. They differ a little from one version of Python to the next, and
-    where a system packs a part of the library by itself (``tkinter``). Raises ``DataError`` where a
-    Python comes without the source of its library.
+    Without indentation, in the order of the files' names, and in a file of their places. They
+    differ a little from one version of Python to the next, and where a system packs a part of the
+    library by itself (``tkinter``). Raises ``DataError`` where a Python comes without the source of
+    its library.
     """
     folder = Path(sysconfig.get_path("stdlib"))
-    kinds: dict[str, set[str]] = {}
+    found: dict[str, None] = {}  # a set that keeps its order
     for path in sorted(folder.rglob("*.py")):
         if not LEFT_OUT & set(path.relative_to(folder).parts):
-            for text, kind in _of_file(path):
-                kinds.setdefault(text, set()).add(kind)
-    if not kinds:
+            found |= dict.fromkeys(_of_file(path))
+    if not found:
         raise DataError(f"this Python comes without the source of its library ({folder})")
-    return [Docstring(text, *found) for text, found in kinds.items() if len(found) == 1]
+    return tuple(found)
 
 
-def hold_out(share: float) -> tuple[list[Docstring], list[Docstring]]:
+def hold_out(share: float) -> tuple[list[str], list[str]]:
     """All docstrings in two parts, in a random order that is always the same.
 
     ``share`` of them are in the second part. Raises ``ValueError`` for a share that is none, and
@@ -66,16 +62,35 @@ def hold_out(share: float) -> tuple[list[Docstring], list[Docstring]]:
     return shuffled[:-count], shuffled[-count:]
 
 
-def summary(text: str) -> str:
-    """The first paragraph of a docstring, in one line: what PEP 257 calls the summary.
+def lines(texts: Iterable[str]) -> list[Example]:
+    """The lines of docstrings that have examples, each once, with its label: ``code`` or ``prose``.
 
-    >>> summary("Return the\\n    name.\\n\\nOf the file.")
-    'Return the name.'
+    What an example prints is neither, and lines that are both are left out; so are those of less
+    than two words.
+
+    >>> text = "Give each its place.\\\\n\\\\nHere is how:\\\\n\\\\n>>> list(enumerate('ab'))  # twice"
+    >>> [(example.texts[0], example.label) for example in lines([text])]
+    [('Give each its place.', 'prose'), ('Here is how:', 'prose'), \
+("list(enumerate('ab')) # twice", 'code')]
     """
-    return " ".join(text.split("\n\n")[0].split())
+    found: dict[str, set[str]] = {}
+    for text in texts:
+        try:
+            parts = doctest.DocTestParser().parse(text)
+        except ValueError:  # what is indented wrongly
+            continue
+        if not any(isinstance(part, doctest.Example) for part in parts):
+            continue
+        for part in parts:
+            is_code = isinstance(part, doctest.Example)
+            for line in (part.source if is_code else part).split("\n"):
+                words = line.split()
+                if len(words) >= LEAST_WORDS and sum(map(str.isalpha, line)) >= LEAST_LETTERS:
+                    found.setdefault(" ".join(words), set()).add(LABELS[not is_code])
+    return [Example((line,), *labels) for line, labels in found.items() if len(labels) == 1]
 
 
-def _of_file(path: Path) -> Iterator[Docstring]:
+def _of_file(path: Path) -> Iterator[str]:
     """The docstrings of a file; none of one that this Python cannot parse."""
     try:
         with warnings.catch_warnings():
@@ -84,11 +99,6 @@ def _of_file(path: Path) -> Iterator[Docstring]:
     except (OSError, SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            kind = "function"
-        elif isinstance(node, ast.ClassDef | ast.Module):
-            kind = type(node).__name__.removesuffix("Def").lower()
-        else:
-            continue
-        if text := ast.get_docstring(node):
-            yield Docstring(text, kind)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if text := ast.get_docstring(node):
+                yield text

@@ -106,8 +106,9 @@ class Judge:
         absolute, relative = errors(numeric)
         kinks, broken = 0, ""
         if not (relative <= tolerance).all():
+            bad = ~(relative <= tolerance)
             settled = entries.settle(
-                self.point, leaf, self.dy, analytic, numeric, ~(relative <= tolerance), self.step
+                self.point, leaf, self.dy, analytic, numeric, bad, self.step, exact
             )
             numeric, kinks = settled.numeric, int(settled.kinks.sum())
             absolute, relative = errors(numeric)

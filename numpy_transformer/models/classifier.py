@@ -26,7 +26,7 @@ import numpy as np
 
 from numpy_transformer.models import settings, text_encoder
 from numpy_transformer.ops import dropout, linear, pooling, tanh
-from numpy_transformer.parameters import Tree
+from numpy_transformer.parameters import Tree, xavier_uniform
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def init(rng: np.random.Generator, config: Config) -> Tree:
     """
     D, C, dtype = config.d_model, config.classes, np.dtype(config.dtype).type
     return text_encoder.init(rng, config) | {
-        "pooler": {"weight": text_encoder.normal(rng, (D, D), dtype), "bias": np.zeros(D, dtype)},
+        "pooler": {"weight": xavier_uniform(rng, (D, D), dtype), "bias": np.zeros(D, dtype)},
         "output": {"weight": text_encoder.normal(rng, (D, C), dtype), "bias": np.zeros(C, dtype)},
     }
 

@@ -34,7 +34,7 @@ import numpy as np
 from numpy_transformer.models import text_encoder
 from numpy_transformer.models.text_encoder import Config
 from numpy_transformer.ops import activation, layer_norm, linear
-from numpy_transformer.parameters import Tree
+from numpy_transformer.parameters import Tree, xavier_uniform
 
 
 class Cache(NamedTuple):
@@ -57,7 +57,7 @@ def init(rng: np.random.Generator, config: Config) -> Tree:
     """
     D, dtype = config.d_model, np.dtype(config.dtype).type
     prediction = {
-        "dense": {"weight": text_encoder.normal(rng, (D, D), dtype), "bias": np.zeros(D, dtype)},
+        "dense": {"weight": xavier_uniform(rng, (D, D), dtype), "bias": np.zeros(D, dtype)},
         "norm": layer_norm.init(D, dtype),
         "output": {"bias": np.zeros(config.vocab, dtype)},
     }

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_transformer.ops import normal
 from numpy_transformer.ops.blocks import blocks
 from numpy_transformer.ops.erf import erf
 
@@ -77,6 +78,9 @@ def backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
 
 def _probability(x: np.ndarray, approximate: str, out: np.ndarray) -> None:
     """Put ``P(x)`` into ``out``."""
+    if approximate == "none" and x.dtype == np.float32:
+        normal.probability(x, out)
+        return
     if approximate == "none":
         out[...] = erf(x * math.sqrt(0.5))
     else:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from numpy_transformer.generation import continuation
+from numpy_transformer.pipelines import arguments
 from numpy_transformer.pipelines.language_model import LanguageModel
 
 
@@ -58,14 +58,14 @@ class TextGeneration:
         begins a text, and what the tokenizer or the context cannot take; ``TypeError`` for
         arguments that there are not, and for prompts that are no text.
         """
-        _check_whole("num_return_sequences", num_return_sequences, least=1)
+        arguments.check_whole("num_return_sequences", num_return_sequences, least=1)
         if num_return_sequences > 1 and settings.get("do_sample") is False:
             raise ValueError(
                 f"num_return_sequences is {num_return_sequences}, but do_sample is False: "
                 "the texts would all be the same"
             )
         one = isinstance(text_inputs, str)
-        prompts = _texts("text_inputs", text_inputs)
+        prompts = arguments.texts("text_inputs", text_inputs)
         repeated = [prompt for prompt in prompts for _ in range(num_return_sequences)]
         texts = [prompt if return_full_text else "" for prompt in repeated]
         pieces = self._pieces(repeated, num_return_sequences, stop_strings, seed, settings)
@@ -109,7 +109,7 @@ class TextGeneration:
                 f"{', '.join(sorted(KNOWN))}, num_return_sequences, return_full_text, "
                 "stop_strings, seed"
             )
-        stops = [] if stop_strings is None else _texts("stop_strings", stop_strings)
+        stops = [] if stop_strings is None else arguments.texts("stop_strings", stop_strings)
         if not all(stops):
             raise ValueError("a stop string is empty, and would stop at once")
         writers = [_Writer([stop.encode() for stop in stops]) for _ in prompts]
@@ -121,7 +121,7 @@ class TextGeneration:
         if seed is None:
             rngs = [np.random.default_rng() for _ in prompts]
         else:
-            _check_whole("seed", seed, least=0)
+            arguments.check_whole("seed", seed, least=0)
             rngs = [np.random.default_rng([seed, row % samples]) for row in range(len(prompts))]
         end = tokenizer.end_of_text
         found = continuation.generate(
@@ -156,19 +156,6 @@ class TextGeneration:
                 "give at least one character"
             )
         return [end]
-
-
-def _texts(name: str, given: Any) -> list[str]:
-    """One text or several as a list; ``TypeError`` for anything else."""
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) for t in texts):
-        raise TypeError(f"{name} is {given!r}, expected a text or a list of texts")
-    return list(texts)
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}, expected a whole number, at least {least}")
 
 
 class _Writer:

@@ -21,6 +21,8 @@ What is recorded, a file each, or several for variants such as ``encoder_layer_p
   losses, ``encoder_decoder_loss`` and ``causal_lm_loss``;
 - training: ``adam``, ``adamw``, ``clip``.
 
+``record_text_models.py`` records the models that are an encoder with a head, in the same format.
+
 What a file of an operation, layer or model holds:
 
 - the inputs, with the names and in the layout of ``numpy_transformer``: ``x``, ``mask``,

@@ -2,7 +2,7 @@
 
 A bug takes the place of one function of one module, nearly always a backward pass, while it is
 planted; everything above that module uses it as well. Each one says what it is, where such a bug
-has been seen or why it is easily made, at which point (``gradcheck/points.py``) to look for it,
+has been seen or why it is easily made, at which point (``gradcheck/points/``) to look for it,
 which gradients it spoils there, and, where the damage is of a kind that the checker can name,
 which kind::
 
@@ -15,11 +15,20 @@ right result. Bugs that no gradient check can ever show are in the catalogue too
 
 from __future__ import annotations
 
-from numpy_transformer.gradcheck.bugs import attention, layers, models, ops, tokens
+from numpy_transformer.gradcheck.bugs import (
+    attention,
+    layers,
+    models,
+    ops,
+    text_models,
+    tokens,
+)
 from numpy_transformer.gradcheck.bugs.bug import Bug
 
 BUGS: dict[str, Bug] = {
-    bug.name: bug for module in (ops, attention, tokens, layers, models) for bug in module.CATALOGUE
+    bug.name: bug
+    for module in (ops, attention, tokens, layers, models, text_models)
+    for bug in module.CATALOGUE
 }
 
 __all__ = ["BUGS", "Bug"]

@@ -123,7 +123,7 @@ def _only(dparams, like):
 )
 def divided_twice(right, dloss, cache):
     """All gradients are divided by the number of target tokens, which the loss was before."""
-    return right(dloss / int(cache.loss.counts.sum()), cache)
+    return right(dloss / float(cache.loss.weights.sum()), cache)
 
 
 @bug(

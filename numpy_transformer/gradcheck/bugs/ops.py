@@ -1,4 +1,4 @@
-"""Bugs in the smaller operations: linear, relu, gelu, softmax, layer_norm."""
+"""Bugs in the smaller operations: linear, relu, gelu, tanh, softmax, layer_norm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from numpy_transformer.gradcheck.bugs.bug import catalogue
-from numpy_transformer.ops import gelu, layer_norm, linear, relu, softmax
+from numpy_transformer.ops import gelu, layer_norm, linear, relu, softmax, tanh
 
 CATALOGUE, bug = catalogue()
 
@@ -182,6 +182,21 @@ def sigmoid_in_forward(right, x, approximate="none"):
     """Forward computes x sigmoid(1.702 x), backward differentiates the exact form."""
     _, cache = right(x, approximate)
     return x / (1 + np.exp(-1.702 * x)), cache
+
+
+# tanh
+
+
+@bug(
+    "input-for-output",
+    tanh,
+    "dx",
+    seen="a helper for the derivative that takes what was activated, called with what was not",
+)
+def input_for_output(right, dy, cache):
+    """The slope is made of the input, 1 - x^2, where 1 - y^2 is meant."""
+    x = np.arctanh(cache.y)
+    return dy * (1 - x * x)
 
 
 # softmax

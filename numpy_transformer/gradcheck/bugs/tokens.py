@@ -175,7 +175,7 @@ def dloss_ignored(right, dloss, cache):
 )
 def divided_by_all_positions(right, dloss, cache):
     """The gradient is divided by the number of all positions, not of those that count."""
-    return right(dloss, cache) * (int(cache.counts.sum()) / cache.counts.size)
+    return right(dloss, cache) * float(cache.weights.mean())
 
 
 @bug(
@@ -187,7 +187,7 @@ def divided_by_all_positions(right, dloss, cache):
 )
 def divided_by_the_batch(right, dloss, cache):
     """The gradient is divided by the size of the batch, not by the number of tokens."""
-    return right(dloss, cache) * (int(cache.counts.sum()) / len(cache.logits))
+    return right(dloss, cache) * float(cache.weights.sum() / len(cache.logits))
 
 
 @bug(
@@ -199,8 +199,8 @@ def divided_by_the_batch(right, dloss, cache):
 )
 def padding_not_zeroed(right, dloss, cache):
     """Rows that do not count get a gradient as if they did."""
-    dlogits = right(dloss, cache._replace(counts=np.ones_like(cache.counts)))
-    return dlogits * (cache.counts.size / int(cache.counts.sum()))
+    dlogits = right(dloss, cache._replace(weights=np.ones_like(cache.weights)))
+    return dlogits / float(cache.weights.mean())
 
 
 @bug(
@@ -252,6 +252,45 @@ def softmax_twice(right, dloss, cache):
 
 
 @bug(
+    "class-weights-forgotten",
+    cross_entropy,
+    "dlogits",
+    kind="scale",
+    point="cross_entropy, weighted",
+    seen="class weights that were added to forward later",
+)
+def class_weights_forgotten(right, dloss, cache):
+    """Backward takes the plain mean, as if all classes weighed the same."""
+    return right(dloss, cache._replace(weights=(cache.weights > 0).astype(cache.weights.dtype)))
+
+
+@bug(
+    "divided-by-rows",
+    cross_entropy,
+    "dlogits",
+    kind="factor",
+    point="cross_entropy, weighted",
+    seen="a division by the number of rows, which was right until rows had weights",
+)
+def divided_by_rows(right, dloss, cache):
+    """The weighted gradient is divided by how many rows count, not by what they weigh."""
+    return right(dloss, cache) * float(cache.weights[cache.weights > 0].mean())
+
+
+@bug(
+    "divided-by-rows-in-both-passes",
+    cross_entropy,
+    function="_total",
+    point="cross_entropy, weighted",
+    seen="a convention of its own: Keras divides so, PyTorch by the sum of the weights",
+    invisible="it is another loss, and its gradient is right",
+)
+def divided_by_rows_in_both_passes(right, weights):
+    """Both passes divide by how many rows count, whatever they weigh."""
+    return float(np.count_nonzero(weights)) or 1.0
+
+
+@bug(
     "another-smoothing-in-both-passes",
     cross_entropy,
     function="forward",
@@ -260,11 +299,11 @@ def softmax_twice(right, dloss, cache):
     invisible="it is another loss, and its gradient is right",
 )
 def another_smoothing_in_both_passes(
-    right, logits, targets, ignore_index=None, label_smoothing=0.0
+    right, logits, targets, ignore_index=None, label_smoothing=0.0, class_weights=None
 ):
     """Both passes smooth by e / (V - 1) on all but the target."""
     V = logits.shape[-1]
-    return right(logits, targets, ignore_index, label_smoothing * V / (V - 1))
+    return right(logits, targets, ignore_index, label_smoothing * V / (V - 1), class_weights)
 
 
 @bug(
@@ -274,6 +313,8 @@ def another_smoothing_in_both_passes(
     seen="public NumPy Transformers: a mean over all positions, in both passes",
     invisible="it is another loss, and its gradient is right",
 )
-def padding_counts(right, logits, targets, ignore_index=None, label_smoothing=0.0):
+def padding_counts(
+    right, logits, targets, ignore_index=None, label_smoothing=0.0, class_weights=None
+):
     """Padding is a target like any other, in both passes."""
-    return right(logits, targets, None, label_smoothing)
+    return right(logits, targets, None, label_smoothing, class_weights)
