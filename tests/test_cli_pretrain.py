@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,8 +123,8 @@ def test_what_it_reads_without_a_file():
     dataset = texts.load({"text": None, "held_out": 0.2, "default": texts.DOCSTRINGS,
                           "separator": "\n\n"})  # fmt: skip
     read, kept_back = docstrings.hold_out(0.2)
-    assert dataset.held_out == "\n\n".join(kept_back)
-    assert dataset.train == "\n\n".join([*documentation(), *read])
+    assert dataset.held_out == "\n\n".join(d.text for d in kept_back)
+    assert dataset.train == "\n\n".join([*documentation(), *(d.text for d in read)])
 
 
 def test_loss_and_accuracy_are_those_of_all_that_is_hidden(folder):
@@ -311,14 +312,14 @@ def test_a_few_labels_are_drawn_as_many_of_each_class():
 
 def test_the_task_that_comes_with_python():
     """Nothing that is held out stands in what pretrain reads, or in what is trained on."""
-    train, held_out = labels.code_or_prose(0.2)
+    train, held_out = labels.library(0.2)
     assert not {e.texts for e in train} & {e.texts for e in held_out}
-    for part, least in ((train, 1000), (held_out, 200)):
-        counts = [sum(e.label == label for e in part) for label in docstrings.LABELS]
-        assert counts[0] == counts[1] and sum(counts) == len(part) >= least
+    assert len(train) >= 1000 and len(held_out) >= 200
+    assert {e.label for e in held_out} <= {e.label for e in train}
+    assert "asyncio" in {e.label for e in train}
     read, kept_back = docstrings.hold_out(0.2)
     assert not set(read) & set(kept_back) and len(read) > 3 * len(kept_back)
-    assert {e.texts for e in held_out} <= {e.texts for e in docstrings.lines(kept_back)}
+    assert {e.texts for e in held_out} <= {e.texts for e in docstrings.summaries(kept_back)}
 
 
 # An encoder-decoder and a language model.
@@ -389,6 +390,11 @@ def test_a_comparison_is_a_table_and_goes_on_where_it_was(folder, command):
     assert [line for line in output_2.splitlines() if line.startswith("|")] == rows
     status, _, error = command(*arguments, "--lr", "0.5")
     assert status == 2 and "is of another comparison" in error
+    for damaged in ("", "{", f"{first}\n[]", f'{first}\n{{"job": {{}}, "result": 1}}'):
+        path.write_text(damaged)
+        status, _, error = command(*arguments)
+        assert status == 2 and "is damaged" in error and "--overwrite" in error
+        assert path.read_text() == damaged  # nothing is lost
 
 
 def test_the_table_has_the_mean_the_spread_and_the_standard_error():
@@ -442,7 +448,13 @@ def test_what_a_bert_has_no_place_for_is_said(command):
          "labelled.tsv has 1 texts in a line, but"),
         (["finetune", "--from", "mlm", "--compare", "8,x"], "--compare is '8,x'"),
         (["finetune", "--from", "mlm", "--compare", "8", "--seeds", "1"], "at least 2"),
+        (["finetune", "--from", "mlm", "--data", "labelled.tsv", "--compare", "1"],
+         "--compare is 1, expected 2"),
+        (["finetune", "--from", "mlm", "--data", "labelled.tsv", "--jobs", "2"], "give --compare"),
+        (["finetune", "--from", "mlm", "--data", "labelled.tsv", "--held-out", "nan"],
+         "--held-out is nan, expected above 0"),
         (["finetune", "--resume", "mlm"], "is no run of 'finetune'"),
+        (["evaluate", "--run", "mlm"], "mlm holds a masked language model"),
         (["pretrain", "--resume", "labelled"], "go on with 'finetune --resume'"),
         (["pretrain", "--text", "text.txt", "--masked", "0.9", "--random", "0.2"], "masked=0.9"),
         (["pretrain", "--text", "text.txt", "--chosen", "0"], "chosen=0"),
@@ -458,3 +470,47 @@ def test_what_cannot_be_done_is_said(command, arguments, message):
                                                   and "--resume" not in arguments else []))
     assert (status, output) == (2, "") and message in error, error
     assert error.startswith("numpy-transformer: ") and "Traceback" not in error
+
+
+def test_examples_of_which_only_one_class_is_left_to_train_on(folder, command):
+    (folder / "one.tsv").write_text("a cat\tx\na dog\tx\n")
+    (folder / "both.tsv").write_text("a cat\tx\na pen\ty\n")
+    status, _, error = command("finetune", "--from", "mlm", "--data", "one.tsv", "--valid",
+                               "both.tsv", "--run", "new")  # fmt: skip
+    assert status == 2 and "all examples to train on have the label 'x'" in error
+
+
+@pytest.mark.parametrize(
+    "change, arguments, message",
+    [
+        ({"kind": [1]}, ["finetune", "--resume"], "its kind is [1]"),
+        ({"finetuning": 5}, ["finetune", "--resume"], "settings.json is damaged"),
+        ({"finetuning": {"decay": "x", "freeze": None}}, ["finetune", "--resume"], "is damaged"),
+        ({"labels": ["thing", "animal"]}, ["finetune", "--resume"], "the labels are thing, animal"),
+        ({"labels": ["a", "a"]}, ["predict", "--run"], "expected a list of names, each once"),
+        ({"labels": "ab"}, ["evaluate", "--run"], "expected a list of names, each once"),
+        (None, ["evaluate", "--run"], "holds no encoder-decoder"),
+        (None, ["finetune", "--data", "labelled.tsv", "--from"], "holds no encoder-decoder"),
+    ],
+)
+def test_damaged_settings_are_refused_with_a_sentence(folder, command, change, arguments, message):
+    damaged = folder / "damaged"
+    shutil.rmtree(damaged, ignore_errors=True)
+    shutil.copytree(folder / "labelled", damaged)
+    for path in damaged.glob("step-*/settings.json"):
+        settings = json.loads(path.read_text())
+        path.write_text(json.dumps([1] if change is None else settings | change))
+    status, _, error = command(*arguments, "damaged")
+    assert status == 2 and message in error, error
+
+
+def test_a_checkpoint_that_predict_has_no_answer_from_is_named(folder, command):
+    recordings = Path(__file__).parent / "recordings" / "pipelines"
+    status, _, error = command("predict", "--run", str(recordings / "text_encoder"))
+    assert status == 2 and "holds an encoder, expected a classifier" in error
+    (folder / "config-only").mkdir()
+    (folder / "config-only" / "config.json").write_text("[1]")
+    status, _, error = command("predict", "--run", "config-only")
+    assert status == 2 and "holds [1], expected a JSON object" in error
+    with pytest.raises(ValueError, match="there is no task"):
+        pipeline([])

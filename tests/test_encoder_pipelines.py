@@ -339,7 +339,7 @@ def test_runs_are_models(tmp_path, fill, classify):
     [
         ("fill-mask", "masked_lm", "runs/pydoc-mlm"),
         ("feature-extraction", "masked_lm", "runs/pydoc-mlm"),
-        ("text-classification", "classifier", "runs/code-or-prose"),
+        ("text-classification", "classifier", "runs/library"),
     ],
 )
 def test_without_a_model(tmp_path, monkeypatch, caplog, task, kind, run):

@@ -22,7 +22,8 @@ from numpy_transformer.training.trainer import Settings, Task
 
 KIND = "classifier"
 # What the options leave open.
-TRAINING = {"steps": 300, "lr": 1e-3, "warmup": 30, "evaluate_every": 100, "weight_decay": 0.01}
+TRAINING = {"steps": 200, "lr": 5e-4, "warmup": 30, "evaluate_every": 100, "weight_decay": 0.01}
+DROPOUT = {"P_drop": 0.1, "attention_dropout": 0.1}  # few examples are learned by heart without
 POOLING = "mean"
 BATCH_SIZE = 16
 TOKENS = 2**13  # padded tokens at once, at most
@@ -39,7 +40,7 @@ def training_settings(options: argparse.Namespace) -> Settings:
 
 def model_settings(options: argparse.Namespace, data: Labelled) -> dict[str, Any]:
     """The settings of the classifier that are not the encoder's own."""
-    given = {"pooling": POOLING} | training_command.given(options, Config)
+    given = {"pooling": POOLING} | DROPOUT | training_command.given(options, Config)
     given["class_weights"] = _class_weights(options.class_weights, data)
     return given
 

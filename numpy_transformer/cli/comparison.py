@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, start: EncoderModel) -> int:
     own = classification.model_settings(options, data)
     classification.under_new_head(start, data, 0, **own)  # refuses what does not fit
     for count in {job.labels for job in jobs}:
-        labels.draw(data.train, data.labels, count, seed=0)
+        labels.draw(data.train, data.labels, count, seed=0, option="--compare")
     finetuning = further.finetuning(options)
     described = {
         "data": data.description,
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, start: EncoderModel) -> int:
         "model": own,
         "finetuning": finetuning,
     }
-    name = Path(options.data).stem if options.data else "code-or-prose"
+    name = Path(options.data).stem if options.data else "library"
     folder = Path(options.run or Path("runs") / f"{name}-comparison")
     done = _begin(folder, described, options.overwrite)
     left = [job for job in jobs if job not in done]
@@ -93,8 +93,8 @@ def run(options: argparse.Namespace, start: EncoderModel) -> int:
     )
     begun = time.monotonic()
     work = (start, data, settings, own, finetuning)
-    with _workers(options.jobs or os.cpu_count() or 1, work) as pool:
-        try:
+    try:
+        with _workers(min(options.jobs or os.cpu_count() or 1, max(len(left), 1)), work) as pool:
             for job, result in pool.imap_unordered(_train, left):
                 done[job] = result
                 _write(folder, described, done)
@@ -102,9 +102,9 @@ def run(options: argparse.Namespace, start: EncoderModel) -> int:
                     f"{len(done)} of {len(jobs)}: {job.labels:,} labels, {job.arm}, seed "
                     f"{job.seed}: accuracy {result['accuracy']:.2%}"
                 )
-        except KeyboardInterrupt:
-            print(f"stopped; what is done is kept in {folder}: the same command goes on")
-            return 130
+    except KeyboardInterrupt:
+        print(f"stopped; what is done is kept in {folder}: the same command goes on")
+        return 130
     print(f"\n{table(done, jobs)}")
     print(
         f"\naccuracy on {len(data.held_out):,} held-out examples, mean and standard deviation of "
@@ -181,10 +181,18 @@ def _begin(folder: Path, described: dict, overwrite: bool) -> dict[Job, dict[str
     """What is done already of the same comparison; refuse a folder that holds another."""
     path = folder / RESULTS
     if path.exists() and not overwrite:
-        first, *others = path.read_text(encoding="utf-8").splitlines()
-        if json.loads(first) == json.loads(json.dumps(described)):
-            lines = map(json.loads, others)
-            return {Job(**line["job"]): line["result"] for line in lines}
+        try:
+            first, *others = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+            done = {Job(**line["job"]): line["result"] for line in others}
+            for result in done.values():
+                float(result["accuracy"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is damaged: {error}; replace it (--overwrite) or choose another folder "
+                "(--run FOLDER)"
+            ) from error
+        if first == json.loads(json.dumps(described)):
+            return done
         raise ValueError(
             f"{path} is of another comparison; replace it (--overwrite) or choose another folder "
             "(--run FOLDER)"

@@ -2,7 +2,7 @@
 
   numpy-transformer evaluate --run runs/dates              on what the run held out
   numpy-transformer evaluate --run runs/words test.tsv     on a file of source, tab, target
-  numpy-transformer evaluate --run runs/code-or-prose test.tsv     of a classifier: text, tab, label
+  numpy-transformer evaluate --run runs/library test.tsv     of a classifier: text, tab, label
 
 A source that stands on several lines has several right answers; it counts once.
 """
@@ -40,8 +40,14 @@ def run(options: argparse.Namespace) -> int:
     """Answer every source and compare."""
     runs.check_search_options(options)
     saved = checkpoint.load(Path(options.run), "best", optimizer=False)
-    if saved.settings.get("kind") == classification.KIND:
+    kind = saved.settings.get("kind") if isinstance(saved.settings, dict) else None
+    if kind == classification.KIND:
         return _classifier(options, saved)
+    if kind == "masked_lm":
+        raise ValueError(
+            f"{options.run} holds a masked language model, which 'pretrain' has judged already: "
+            f"see {checkpoint.METRICS} there; here a classifier or an encoder-decoder is judged"
+        )
     model = encoder_decoder_model.model_of(saved)
     if options.file:
         pairs = read_pairs(options.file)

@@ -2,7 +2,7 @@
 
   numpy-transformer export --run runs/book --to book-gpt2
   numpy-transformer generate --model book-gpt2 --prompt "Once upon a time"
-  numpy-transformer export --run runs/code-or-prose --to my-bert
+  numpy-transformer export --run runs/library --to my-bert
 
 The folder gets config.json, model.safetensors, and vocab.json and merges.txt of a language model
 of 'train-lm', or vocab.txt and tokenizer_config.json of a model of 'pretrain' or 'finetune'. A BERT

@@ -1,8 +1,8 @@
 """Fine-tune a pre-trained model on a task: few labels do, as it knows the language already.
 
   numpy-transformer finetune --from runs/pydoc-mlm --data labelled.tsv    text, tab, label
-  numpy-transformer finetune --from runs/pydoc-mlm     a task that comes with Python: is a line of
-                                                       a docstring code or prose?
+  numpy-transformer finetune --from runs/pydoc-mlm     a task that comes with Python: which part of
+                                                       its library is a summary from?
   numpy-transformer finetune --from runs/pydoc-mlm --compare 50,200,1000
                                                        and beside it the same from scratch: a table
   numpy-transformer finetune --resume runs/labelled    go on where a run was stopped
@@ -21,7 +21,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from numpy_transformer.cli import classification, comparison, further, labels, training_command
-from numpy_transformer.cli.classification import BATCH_SIZE, KIND, POOLING, TRAINING
+from numpy_transformer.cli.classification import BATCH_SIZE, DROPOUT, KIND, POOLING, TRAINING
 from numpy_transformer.cli.labels import Labelled
 from numpy_transformer.cli.training_command import Option
 from numpy_transformer.pipelines import encoder_model
@@ -47,11 +47,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a run of 'pretrain', 'train' or 'train-lm', or a BERT checkpoint as Hugging Face "
         "lays it out",
     )
-    training_command.add_run_options(parser, "the name of the file, or code-or-prose")
+    training_command.add_run_options(parser, "the name of the file, or library")
     labels.add_options(parser.add_argument_group("data"))
 
     group = parser.add_argument_group("model")
-    training_command.add_options(group, MODEL_OPTIONS, {})
+    training_command.add_options(group, MODEL_OPTIONS, DROPOUT)
     group.add_argument(
         "--freeze",
         type=int,
@@ -99,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
             return further.run(options, start)
         if options.compare:
             return comparison.run(options, start)
+        if options.seeds is not None or options.jobs is not None:
+            raise ValueError("--seeds and --jobs are of a comparison: give --compare with them")
         folder, data, model, settings, saved = _new(options, start)
     finetuning = saved.settings["finetuning"] if saved else further.finetuning(options)
     task = classification.make_task(model, data, settings, finetuning)
@@ -121,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
 def _new(options, start: EncoderModel):
     """A new run: its folder, examples, model and settings."""
     options.seed = training_command.checked_seed(options)
-    name = Path(options.data).stem if options.data else "code-or-prose"
+    name = Path(options.data).stem if options.data else "library"
     folder = Path(options.run or Path("runs") / name)
     training_command.check_folder(folder, options.overwrite)
     settings = classification.training_settings(options)
@@ -134,9 +136,17 @@ def _new(options, start: EncoderModel):
 def _resumed(folder: Path, saved: checkpoint.Checkpoint) -> tuple[Labelled, EncoderModel]:
     """The examples and the model of a run that goes on: all is in the checkpoint."""
     try:
-        return labels.load(saved.settings["data"]), encoder_model.model_of(saved)
+        data, model = labels.load(saved.settings["data"]), encoder_model.model_of(saved)
+        finetuning = saved.settings["finetuning"]
+        training_command.layer_scales(model.params, model.config.N, finetuning)  # refuses others
     except (KeyError, TypeError) as error:
         raise checkpoint.CheckpointError(f"{folder}: settings.json is damaged: {error}") from error
+    if data.labels != model.labels:
+        raise checkpoint.CheckpointError(
+            f"{folder}: settings.json is damaged: the labels are {', '.join(model.labels)}, but "
+            f"those of the examples {', '.join(data.labels)}. Restore it or train again."
+        )
+    return data, model
 
 
 def _summary(folder: Path, data: Labelled, seconds: float) -> None:

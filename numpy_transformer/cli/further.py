@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from numpy_transformer.cli import datasets, texts, train, train_lm, training_command
+from numpy_transformer.cli import datasets, labels, texts, train, train_lm, training_command
 from numpy_transformer.pipelines import encoder_decoder_model, encoder_model, language_model
 from numpy_transformer.pipelines.encoder_decoder_model import EncoderDecoderModel
 from numpy_transformer.pipelines.encoder_model import EncoderModel
@@ -20,7 +20,8 @@ from numpy_transformer.training.trainer import Settings
 # What the options leave open: a tenth or so of the steps and of the rate of a new model.
 TRAINING = {"steps": 500, "lr": 3e-4, "warmup": 50, "evaluate_every": 100}
 BATCH_TOKENS = 1500  # of pairs
-ONLY_LABELS = ("labels", "pooling", "class_weights", "compare")  # options about labelled texts
+PRETRAINED = "masked_lm"  # the kind that 'pretrain' makes
+ONLY_LABELS = ("labels", "pooling", "class_weights", "compare", "seeds", "jobs")  # options about labelled texts
 
 
 def load(folder: str) -> EncoderModel | EncoderDecoderModel | LanguageModel:
@@ -31,7 +32,8 @@ def load(folder: str) -> EncoderModel | EncoderDecoderModel | LanguageModel:
 
 
 def _model_of(saved: Checkpoint) -> EncoderModel | EncoderDecoderModel | LanguageModel:
-    kind = saved.settings.get("kind")
+    # Whatever the settings hold, one of the three says what is wrong with it.
+    kind = saved.settings.get("kind") if isinstance(saved.settings, dict) else None
     if kind is None:
         return encoder_decoder_model.model_of(saved)
     return (language_model if kind == language_model.KIND else encoder_model).model_of(saved)
@@ -97,6 +99,7 @@ def _pairs(options, start: EncoderDecoderModel):
             f"--batch-size is for labelled texts and for a text; batches of pairs have "
             f"{BATCH_TOKENS} tokens"
         )
+    labels.check_share(options.held_out)
     units = {"source_unit": start.source.unit, "target_unit": start.target.unit}
     given = {name: getattr(options, name) for name in ("data", "valid", "held_out", "seed")}
     dataset = datasets.from_options(Namespace(task=None, pairs=None, **units, **given))
@@ -132,8 +135,11 @@ def _settings(options, batch_tokens: int) -> Settings:
 def resume(folder: Path, saved: Checkpoint) -> int:
     """Go on with a run that was trained further; the command that made the model knows how."""
     kind = saved.settings.get("kind")
-    if kind not in (None, language_model.KIND) or "finetuning" not in saved.settings:
-        command = {None: "train", language_model.KIND: "train-lm"}.get(kind, "pretrain")
+    commands = {None: "train", language_model.KIND: "train-lm", PRETRAINED: "pretrain"}
+    if kind not in tuple(commands):  # it may be anything that JSON has
+        raise CheckpointError(f"{folder}: settings.json is damaged: its kind is {kind!r}")
+    if kind == PRETRAINED or "finetuning" not in saved.settings:
+        command = commands[kind]
         raise CheckpointError(
             f"{folder} is no run of 'finetune': go on with it by 'numpy-transformer {command}'"
         )

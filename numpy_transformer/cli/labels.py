@@ -32,7 +32,8 @@ def add_options(group: Any) -> None:
         metavar="FILE",
         help="what to learn, in UTF-8, a line each: text, tab, label; or text, tab, text, tab, "
         "label; for an encoder-decoder source, tab, target; for a language model any text "
-        "(default, for an encoder: lines of docstrings of Python's library, code or prose)",
+        "(default, for an encoder: summaries of docstrings of Python's library, and the part of it "
+        "that each is from)",
     )
     group.add_argument(
         "--valid", metavar="FILE", help="held-out examples; without it a share of --data"
@@ -52,6 +53,7 @@ def from_options(options: argparse.Namespace, seed: int) -> Labelled:
     """The examples that the options ask for."""
     if options.valid and (options.held_out is not None or not options.data):
         raise ValueError("--valid goes with --data, and takes the place of --held-out")
+    check_share(options.held_out)
     description = {
         "data": options.data and str(Path(options.data).resolve()),
         "valid": options.valid and str(Path(options.valid).resolve()),
@@ -60,6 +62,12 @@ def from_options(options: argparse.Namespace, seed: int) -> Labelled:
         "seed": seed,
     }
     return load(description)
+
+
+def check_share(share: float | None) -> None:
+    """Raise ``ValueError`` for a ``--held-out`` that is no share; without it nothing is wrong."""
+    if share is not None and not 0 < share < 1:
+        raise ValueError(f"--held-out is {share}, expected above 0 and below 1")
 
 
 def load(description: dict[str, Any]) -> Labelled:
@@ -73,10 +81,12 @@ def load(description: dict[str, Any]) -> Labelled:
         else:
             train, held_out = pairs.hold_out(train, share, seed=0)
     else:
-        train, held_out = code_or_prose(share)
+        train, held_out = library(share)
     labels = tuple(sorted({example.label for example in train}))
     if len(labels) < 2:
-        raise ValueError(f"all examples have the label {labels[0]!r}; expected at least two labels")
+        raise ValueError(
+            f"all examples to train on have the label {labels[0]!r}; expected at least two labels"
+        )
     for example in held_out:
         if example.label not in labels:
             raise ValueError(
@@ -95,25 +105,27 @@ def load(description: dict[str, Any]) -> Labelled:
     return Labelled(train, held_out, labels, description)
 
 
-def code_or_prose(share: float) -> tuple[list[Example], list[Example]]:
-    """Lines of docstrings, each code or prose: as many of both, the same ones each time.
+def library(share: float) -> tuple[list[Example], list[Example]]:
+    """Summaries of docstrings of Python's library, with the part of it that each is from.
 
     What is held out is of the docstrings that ``pretrain`` holds out with the same share: a model
-    that read the rest has seen none of it, and no line of it is trained on.
+    that read the rest has not seen it.
     """
-    parts = []
-    seen: set[Example] = set()
-    for texts in docstrings.hold_out(share):
-        examples = [example for example in docstrings.lines(texts) if example not in seen]
-        seen |= set(examples)
-        classes = [[e for e in examples if e.label == label] for label in docstrings.LABELS]
-        least = min(map(len, classes))
-        parts.append([example for group in classes for example in group[:least]])
-    return parts[0], parts[1]
+    train, held_out = map(docstrings.summaries, docstrings.hold_out(share))
+    seen = {example.texts for example in train}
+    return train, [example for example in held_out if example.texts not in seen]
 
 
-def draw(examples: list[Example], labels: tuple[str, ...], count: int, seed: int) -> list[Example]:
+def draw(
+    examples: list[Example],
+    labels: tuple[str, ...],
+    count: int,
+    seed: int,
+    option: str = "--labels",
+) -> list[Example]:
     """``count`` of the examples, as many of each class as can be.
+
+    Raises ``ValueError`` for a count that there is not; ``option`` is what it was given with.
 
     >>> examples = [Example((str(i),), "ab"[i % 4 == 0]) for i in range(20)]
     >>> [example.label for example in draw(examples, ("a", "b"), 4, seed=0)]
@@ -121,7 +133,7 @@ def draw(examples: list[Example], labels: tuple[str, ...], count: int, seed: int
     """
     if not len(labels) <= count <= len(examples):
         raise ValueError(
-            f"--labels is {count}, expected {len(labels)} (one of each class) to {len(examples)}"
+            f"{option} is {count}, expected {len(labels)} (one of each class) to {len(examples)}"
         )
     order = np.random.default_rng([seed, 2]).permutation(len(examples))
     turns: dict[str, int] = dict.fromkeys(labels, 0)

@@ -2,7 +2,7 @@
 
   echo "3 mar. '98" | numpy-transformer predict --run runs/dates
   numpy-transformer predict --run runs/dates --beam 4 --scores < sources.txt > answers.tsv
-  echo "Return the name." | numpy-transformer predict --run runs/code-or-prose
+  echo "Return the name." | numpy-transformer predict --run runs/library
   echo "Return the [MASK]." | numpy-transformer predict --run runs/pydoc-mlm
 
 An encoder-decoder of 'train' answers with a text. A classifier of 'finetune' answers with the
@@ -21,7 +21,8 @@ from pathlib import Path
 
 from numpy_transformer.cli import runs
 from numpy_transformer.data.pairs import read_lines
-from numpy_transformer.pipelines import encoder_decoder_model, kinds, pipeline
+from numpy_transformer.pipelines import encoder_decoder_model, encoder_model, kinds, pipeline
+from numpy_transformer.porting import hugging_face
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer every line."""
     runs.check_search_options(options)
-    kind = kinds.found(Path(options.run))
+    kind = _kind(Path(options.run))
     if kind in ANSWERS and (options.beam != 1):
         raise ValueError(f"--beam is for an encoder-decoder, but this is {kinds.named(kind)}")
     answer = ANSWERS.get(kind, _answers)(options)
@@ -60,6 +61,20 @@ def run(options: argparse.Namespace) -> int:
             print(next(found) if text.strip() else "")
         sys.stdout.flush()
     return 0
+
+
+def _kind(folder: Path) -> str | None:
+    """The kind of the model, as in ``kinds.py``; ``ValueError`` for a checkpoint without answers."""
+    kind = kinds.found(folder)
+    if not (folder / hugging_face.CONFIG).exists():
+        return kind
+    kind = kind or encoder_model.load(folder).kind  # or says what is wrong with it
+    if kind not in ANSWERS:
+        raise ValueError(
+            f"{folder} holds {kinds.named(kind)}, expected a classifier of texts or a masked "
+            "language model, or a run of 'train'"
+        )
+    return kind
 
 
 Answer = Callable[[list[tuple[int, str]]], Iterable[str]]  # of lines with their numbers

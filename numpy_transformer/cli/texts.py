@@ -69,8 +69,9 @@ def load(description: dict[str, Any]) -> Dataset:
         train, held_out = text_module.hold_out(text, share)
     else:
         parts = docstrings.hold_out(share)
-        train, held_out = (description["separator"].join(part) for part in parts)
-        train = description["separator"].join([*text_module.documentation(), train])
+        train, held_out = ([text for text, _ in part] for part in parts)
+        train = description["separator"].join([*text_module.documentation(), *train])
+        held_out = description["separator"].join(held_out)
     digest = hashlib.sha256("\0".join((train, held_out)).encode()).hexdigest()
     if description.setdefault("sha256", digest) != digest:
         raise ValueError(

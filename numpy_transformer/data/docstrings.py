@@ -1,50 +1,65 @@
 """The docstrings of Python's standard library: text that comes with every Python, and a task.
 
-Some docstrings have examples, as one would type them at the prompt. ``doctest`` tells these from
-the text around them, and so there are labels that no one had to make up: of each line, whether it
-is code or prose. The line is all that a model gets to see; the prompt before it is taken away.
+Each docstring stands in a part of the library, ``asyncio`` or ``email``, and so there are labels
+that no one had to make up: of a summary, which part it is from. Much of it can be told from the
+words, if one knows which words go together.
 """
 
 from __future__ import annotations
 
 import ast
-import doctest
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_transformer.data.labelled import Example
 from numpy_transformer.data.pairs import DataError
 
-LABELS = ("code", "prose")
+# Parts of the library that have many docstrings, in every version of Python.
+PARTS = (
+    *("_pydecimal", "asyncio", "email", "http", "importlib", "logging", "multiprocessing"),
+    *("tarfile", "turtle", "unittest", "urllib", "xml"),
+)
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
-LEAST_LETTERS, LEAST_WORDS = 4, 2  # of a line; fewer say nothing
+LEAST = 30  # characters of a docstring whose part is asked for; less says nothing
+
+
+class Docstring(NamedTuple):
+    """One docstring."""
+
+    text: str  # without indentation
+    part: str | None  # the module or package at the top that it stands in; None: in several
 
 
 @lru_cache(maxsize=1)  # seconds of parsing
-def docstrings() -> tuple[str, ...]:
+def docstrings() -> tuple[Docstring, ...]:
     """All docstrings of the standard library but those of its tests, each text once.
 
-    Without indentation, in the order of the files' names, and in a file of their places. They
-    differ a little from one version of Python to the next, and where a system packs a part of the
-    library by itself (``tkinter``). Raises ``DataError`` where a Python comes without the source of
-    its library.
+    In the order of the files' names, and in a file of their places. They differ a little from one
+    version of Python to the next, and where a system packs a part of the library by itself
+    (``tkinter``). Raises ``DataError`` where a Python comes without the source of its library.
     """
     folder = Path(sysconfig.get_path("stdlib"))
-    found: dict[str, None] = {}  # a set that keeps its order
+    parts: dict[str, set[str]] = {}
     for path in sorted(folder.rglob("*.py")):
-        if not LEFT_OUT & set(path.relative_to(folder).parts):
-            found |= dict.fromkeys(_of_file(path))
-    if not found:
+        place = path.relative_to(folder).with_suffix("").parts
+        if not LEFT_OUT & set(place):
+            for text in _of_file(path):
+                parts.setdefault(text, set()).add(place[0])
+    if not parts:
         raise DataError(f"this Python comes without the source of its library ({folder})")
-    return tuple(found)
+    return tuple(
+        Docstring(text, *found) if len(found) == 1 else Docstring(text, None)
+        for text, found in parts.items()
+    )
 
 
-def hold_out(share: float) -> tuple[list[str], list[str]]:
+def hold_out(share: float) -> tuple[list[Docstring], list[Docstring]]:
     """All docstrings in two parts, in a random order that is always the same.
 
     ``share`` of them are in the second part. Raises ``ValueError`` for a share that is none, and
@@ -62,32 +77,21 @@ def hold_out(share: float) -> tuple[list[str], list[str]]:
     return shuffled[:-count], shuffled[-count:]
 
 
-def lines(texts: Iterable[str]) -> list[Example]:
-    """The lines of docstrings that have examples, each once, with its label: ``code`` or ``prose``.
+def summaries(found: Iterable[Docstring]) -> list[Example]:
+    """The first paragraph of each docstring of ``PARTS``, in one line, with its part as the label.
 
-    What an example prints is neither, and lines that are both are left out; so are those of less
-    than two words.
+    PEP 257 calls it the summary. One that stands in two parts is left out.
 
-    >>> text = "Give each its place.\\\\n\\\\nHere is how:\\\\n\\\\n>>> list(enumerate('ab'))  # twice"
-    >>> [(example.texts[0], example.label) for example in lines([text])]
-    [('Give each its place.', 'prose'), ('Here is how:', 'prose'), \
-("list(enumerate('ab')) # twice", 'code')]
+    >>> text = "Return the\\n    name of a task.\\n\\nIt is a text."
+    >>> summaries([Docstring(text, "asyncio"), Docstring("Another text of some length.", "abc")])
+    [Example(texts=('Return the name of a task.',), label='asyncio')]
     """
-    found: dict[str, set[str]] = {}
-    for text in texts:
-        try:
-            parts = doctest.DocTestParser().parse(text)
-        except ValueError:  # what is indented wrongly
-            continue
-        if not any(isinstance(part, doctest.Example) for part in parts):
-            continue
-        for part in parts:
-            is_code = isinstance(part, doctest.Example)
-            for line in (part.source if is_code else part).split("\n"):
-                words = line.split()
-                if len(words) >= LEAST_WORDS and sum(map(str.isalpha, line)) >= LEAST_LETTERS:
-                    found.setdefault(" ".join(words), set()).add(LABELS[not is_code])
-    return [Example((line,), *labels) for line, labels in found.items() if len(labels) == 1]
+    parts: dict[str, set[str]] = {}
+    for text, part in found:
+        if part in PARTS and len(text) >= LEAST:
+            summary = " ".join(text.split("\n\n")[0].split())
+            parts.setdefault(summary, set()).add(part.removeprefix("_py"))
+    return [Example((summary,), *names) for summary, names in parts.items() if len(names) == 1]
 
 
 def _of_file(path: Path) -> Iterator[str]:

@@ -67,7 +67,7 @@ TASKS = {
         TextClassification,
         lambda folder: encoder_model.load(folder, "classifier"),
         ("classifier",),
-        Path("runs/code-or-prose"),
+        Path("runs/library"),
         f"{PRETRAIN}, then {FINETUNE},",
     ),
     "feature-extraction": Task(
@@ -113,8 +113,8 @@ def pipeline(task: str, model: str | Path | None = None) -> Pipeline:
     ValueError: ... holds a language model, which is for 'text-generation'; 'fill-mask' needs a \
 masked language model
     """
-    task = ALIASES.get(task, task)
-    if task not in TASKS:
+    task = ALIASES.get(task, task) if isinstance(task, str) else task
+    if task not in tuple(TASKS):
         raise ValueError(
             f"there is no task {task!r}, expected one of {', '.join([*TASKS, *ALIASES])}"
         )

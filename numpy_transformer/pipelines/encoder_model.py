@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def model_of(saved: checkpoint.Checkpoint) -> EncoderModel:
         tokenizer = tokenizers.from_json(saved.vocabularies["text"])
         if len(tokenizer) != config.vocab:
             raise ValueError(f"{len(tokenizer)} tokens, but the settings say {config.vocab}")
-        labels = tuple(map(str, saved.settings.get("labels", ())))
+        labels = _labels(saved.settings.get("labels", []))
         if len(labels) != getattr(config, "classes", 0):
             raise ValueError(f"{len(labels)} labels, but the settings say {config.classes}")
         params = module.init(np.random.default_rng(0), config)
@@ -101,6 +101,17 @@ def model_of(saved: checkpoint.Checkpoint) -> EncoderModel:
             f"the checkpoint does not fit together: {error}. Restore its files or train again."
         ) from error
     return EncoderModel(kind, params, config, tokenizer, labels)
+
+
+def _labels(saved: Any) -> tuple[str, ...]:
+    """The names of the classes; ``ValueError`` where they are no list of names, all different."""
+    if (
+        not isinstance(saved, list)
+        or not all(isinstance(label, str) for label in saved)
+        or len(set(saved)) < len(saved)
+    ):
+        raise ValueError(f"the labels are {saved!r}, expected a list of names, each once")
+    return tuple(saved)
 
 
 def encoder_of(model: EncoderModel) -> EncoderModel:

@@ -32,6 +32,8 @@ B, H, K, T, F, V, C = 4, 2, 3, 5, 7, 9, 3
 D = H * K
 SETTINGS = {"vocab": V, "N": 1, "d_model": D, "d_ff": F, "h": H, "max_length": 8} | RATES
 POST = {"norm": "post", "activation": "gelu", "positions": "learned"}
+# No ReLU: before the norm of the head it may leave one unit of each row, with any value of which
+# the norm gives the same, and then nothing comes back.
 PRE = {"norm": "pre", "activation": "gelu_tanh", "positions": "sinusoidal"}
 
 # Of the tokens, which belong to the second segment; padding belongs to the first.
@@ -99,7 +101,7 @@ POINTS = {
     "text_encoder, post-norm": with_(_text_encoder, **POST),
     "text_encoder, pre-norm": with_(_text_encoder, **PRE),
     "masked_lm, post-norm": with_(_masked_lm, **POST),
-    "masked_lm, pre-norm": with_(_masked_lm, **PRE | {"activation": "relu"}),
+    "masked_lm, pre-norm": with_(_masked_lm, **PRE),
     "masked_lm_loss, post-norm": with_(_masked_lm_loss, **POST),
     "masked_lm_loss, pre-norm": with_(_masked_lm_loss, **PRE),
     "classifier, first": with_(_classifier, pooling="first", **POST),
