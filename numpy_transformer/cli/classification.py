@@ -41,7 +41,7 @@ def training_settings(options: argparse.Namespace) -> Settings:
 def model_settings(options: argparse.Namespace, data: Labelled) -> dict[str, Any]:
     """The settings of the classifier that are not the encoder's own."""
     given = {"pooling": POOLING} | DROPOUT | training_command.given(options, Config)
-    given["class_weights"] = _class_weights(options.class_weights, data)
+    given["class_weights"] = class_weights(options.class_weights, data)
     return given
 
 
@@ -96,7 +96,7 @@ def make_task(
     )
 
 
-def _class_weights(given: str | None, data: Labelled) -> tuple[float, ...] | None:
+def class_weights(given: str | None, data: Labelled) -> tuple[float, ...] | None:
     """What each class weighs, as ``--class-weights`` says it."""
     if given is None:
         return None

@@ -92,7 +92,7 @@ def run(options: argparse.Namespace, start: EncoderModel) -> int:
         + (f", of which {len(jobs) - len(left)} are done" if len(left) < len(jobs) else "")
     )
     begun = time.monotonic()
-    work = (start, data, settings, own, finetuning)
+    work = (start, data, settings, own, options.class_weights, finetuning)
     try:
         with _workers(min(options.jobs or os.cpu_count() or 1, max(len(left), 1)), work) as pool:
             for job, result in pool.imap_unordered(_train, left):
@@ -163,14 +163,17 @@ def _prepare(work: tuple) -> None:
 
 def _train(job: Job) -> tuple[Job, dict[str, float]]:
     """One training, and how well it does."""
-    start, data, settings, own, finetuning = _work
+    start, data, settings, own, weights, finetuning = _work
     settings = replace(settings, seed=job.seed)
     train_on = labels.draw(data.train, data.labels, job.labels, job.seed)
+    data = data._replace(train=train_on)
+    own = own | {"class_weights": classification.class_weights(weights, data)}
     if job.arm != ARMS[0]:
+        # Of the seed, 0 is for the head, 1 for dropout and 2 for the draw of the examples.
         rng = np.random.default_rng([job.seed, 3])
         start = start._replace(params=text_encoder.init(rng, encoder_of(start).config))
     model = classification.under_new_head(start, data, job.seed, **own)
-    task = classification.make_task(model, data._replace(train=train_on), settings, finetuning)
+    task = classification.make_task(model, data, settings, finetuning)
     state = State(model.params, settings)
     with tempfile.TemporaryDirectory() as folder:
         train(state, task, settings, Path(folder), Progress(io.StringIO()))

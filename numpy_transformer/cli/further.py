@@ -21,7 +21,8 @@ from numpy_transformer.training.trainer import Settings
 TRAINING = {"steps": 500, "lr": 3e-4, "warmup": 50, "evaluate_every": 100}
 BATCH_TOKENS = 1500  # of pairs
 PRETRAINED = "masked_lm"  # the kind that 'pretrain' makes
-ONLY_LABELS = ("labels", "pooling", "class_weights", "compare", "seeds", "jobs")  # options about labelled texts
+# Options about labelled texts.
+ONLY_LABELS = ("labels", "pooling", "class_weights", "compare", "seeds", "jobs")
 
 
 def load(folder: str) -> EncoderModel | EncoderDecoderModel | LanguageModel:

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _kind(folder: Path) -> str | None:
-    """The kind of the model, as in ``kinds.py``; ``ValueError`` for a checkpoint without answers."""
+    """The kind of the model, as in ``kinds.py``; ``ValueError`` for a folder without answers."""
     kind = kinds.found(folder)
     if not (folder / hugging_face.CONFIG).exists():
         return kind

@@ -60,7 +60,7 @@ def mask(
     The second, the targets, has the token that stood at each chosen place, and ``IGNORED``
     everywhere else. Of a row with n ordinary tokens ``n * rates.chosen`` are chosen, rounded up or
     down at random so that it is right in the mean, and always one at least. Special tokens, of
-    which padding is one, are never chosen, and no token is replaced by one but the mask.
+    which padding is one, are never chosen, and the mask is the only one that comes in for another.
 
     >>> from numpy_transformer.data.tokenizers import Characters, WithSpecialTokens
     >>> tokenizer = WithSpecialTokens(Characters("abcdefgh"))
@@ -158,8 +158,8 @@ def consecutive(
 ) -> Iterator[tuple[np.ndarray, None, np.ndarray]]:
     """The whole text once, in pieces side by side, masked: what a model is judged by.
 
-    Which tokens are hidden follows from the seed, so that each model has the same to say. The last
-    piece may be shorter.
+    Which tokens are hidden follows from the seed, ``length`` and ``rows``, so that models that are
+    judged with the same ones have the same to say. The last piece may be shorter.
     """
     ids = np.asarray(ids, np.int32)
     size = length - 2

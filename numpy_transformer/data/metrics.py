@@ -72,8 +72,12 @@ def classification(
 ) -> Classification:
     """Compare the class that each example is of with the one that it was said to be of.
 
-    A class of which there is no example and which was never said has an F1 of 0, as in
-    scikit-learn.
+    A class of which there is no example and which was never said has an F1 of 0 and counts in the
+    mean, as in scikit-learn where all classes are named (``labels``); without, it leaves them out.
+    Raises ``IndexError`` for a class that is not below ``classes``.
+
+    Source: Opitz and Burst 2019, "Macro F1 and Macro F1", for the mean of the F1 of all classes;
+    the other macro F1 is that of the means of precision and recall.
 
     >>> found = classification([0, 0, 1, 2], [0, 1, 1, 2], classes=3)
     >>> found.confusion

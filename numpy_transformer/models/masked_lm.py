@@ -6,6 +6,8 @@ Forward, for the tokens that are chosen::
     z      = layer_norm(gelu(h W + b))
     logits = z E^T + b_out                    tied: E is the table of token embeddings
 
+In the place of gelu stands what ``config.activation`` names, as in the layers.
+
 A token's vector knows the tokens on both sides of it. That is why the token itself has to be
 hidden, and why only a few tokens of a text can be predicted at a time (``data/masking.py``); only
 these go through the head, whose product with the vocabulary is the most expensive of all.

@@ -169,7 +169,8 @@ def forward(
     weight = params["embedding"]["weight"]  # (V, D)
     x, embedding_cache = input_embedding.forward(ids, weight, position_table(params, config))
     of_segments, segments_cache = embedding.forward(segments, params["segments"]["weight"])
-    x, norm_cache = layer_norm.forward(x + of_segments, **params["embedding_norm"], eps=config.norm_eps)
+    x = x + of_segments  # (B, T, D)
+    x, norm_cache = layer_norm.forward(x, **params["embedding_norm"], eps=config.norm_eps)
     x, dropout_cache = dropout.forward(x, config.P_drop, rng)
     mask = masks.padding_mask(ids, config.pad_id)  # (B, 1, 1, T)
     h, encoder_cache = encoder.forward(

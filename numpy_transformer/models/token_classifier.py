@@ -48,7 +48,12 @@ class Cache(NamedTuple):
 
 
 def init(rng: np.random.Generator, config: Config) -> Tree:
-    """The parameters at the start of training: the encoder's, and ``output``."""
+    """The parameters at the start of training: the encoder's, and ``output``.
+
+    >>> params = init(np.random.default_rng(0), Config(vocab=100, N=1, d_model=8, h=2, classes=3))
+    >>> params["output"]["weight"].shape
+    (8, 3)
+    """
     D, C, dtype = config.d_model, config.classes, np.dtype(config.dtype).type
     return text_encoder.init(rng, config) | {
         "output": {"weight": text_encoder.normal(rng, (D, C), dtype), "bias": np.zeros(C, dtype)},

@@ -39,7 +39,6 @@ import numpy as np
 from numpy_transformer.ops import sums
 from numpy_transformer.ops.blocks import blocks
 
-
 IGNORED = -100  # the target that stands for none; PyTorch's default
 
 

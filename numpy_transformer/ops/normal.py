@@ -6,8 +6,8 @@ float32 can tell from the curve::
     P(x) = slope_i x + start_i        i = floor((x + 6) * 1024)
 
 Between two points ``h = 1/1024`` apart, the curve is at most ``h^2 / 8 * max|P''| = 3e-8`` away
-from the line that joins them. The first line is 0 and the last one 1, as P is beyond them: otherwise
-the GELU of a large negative ``x`` would be ``x`` times a little, and not 0.
+from the line that joins them. The first line is 0 and the last one 1, as P is beyond them:
+otherwise the GELU of a large negative ``x`` would be ``x`` times a little, and not 0.
 
 This takes half the time of a series (``erf.py``), as a line needs two look-ups and no powers.
 

@@ -50,7 +50,8 @@ class Settings:
     beta2: float = 0.98  # Adam's memory of squares, as in the paper; beta1 is 0.9
     weight_decay: float = 0.0  # AdamW's, on everything but biases and norms
     clip: float = 1.0  # the largest global norm of a gradient; 0 switches clipping off
-    batch_tokens: int = 2048  # padded tokens in a batch, source and target together
+    # Padded tokens in a batch, source and target together; for a classifier of texts, examples.
+    batch_tokens: int = 2048
     evaluate_every: int = 500  # steps between evaluations, each with a checkpoint
     seed: int = 0  # of initial weights, order of the data and dropout
 

@@ -138,7 +138,7 @@ class Words:
         """Put ``pair`` together wherever it stands, from left to right.
 
         Returns the pairs that are now there and were not before. The count of ``pair`` itself is
-        left as it was: it stands nowhere any more, and nobody asks for it again.
+        not set to 0: it stands nowhere any more, and nobody asks for it again.
         """
         symbols, left, right = self.symbols, self.left, self.right
         grown = set()
