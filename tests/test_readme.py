@@ -12,10 +12,12 @@ import pytest
 from numpy_transformer.cli import (
     evaluate,
     export,
+    finetune,
     generate,
     gradcheck,
     main,
     predict,
+    pretrain,
     train,
     train_lm,
 )
@@ -52,9 +54,12 @@ def test_the_files_that_it_names_exist():
         assert any((place / name).exists() for place in places), name
 
 
+COMMAND_MODULES = (
+    train, predict, evaluate, train_lm, generate, pretrain, finetune, export, gradcheck
+)  # fmt: skip
 COMMANDS = {
     module.__name__.rpartition(".")[2].replace("_", "-"): module
-    for module in (train, predict, evaluate, train_lm, generate, export, gradcheck)
+    for module in COMMAND_MODULES
 }
 
 
