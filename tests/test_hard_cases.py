@@ -74,15 +74,15 @@ def test_a_norm_is_no_special_point():
 # Kinks excuse what lies between two slopes, and nothing else
 
 
-@pytest.mark.parametrize("factor", [0.0, 1.2, 5.0])
+@pytest.mark.parametrize(
+    "factor, verdict", [(0.0, "wrong"), (1.0, "right"), (1.2, "wrong"), (5.0, "wrong")]
+)
 @pytest.mark.parametrize("shape", [(5, 10), (30, 1000)])
-def test_many_kinks_do_not_excuse_a_wrong_factor(factor, shape):
+def test_many_kinks_do_not_excuse_a_wrong_factor(factor, verdict, shape):
     x = np.random.default_rng(1).standard_normal(shape)
     x[:, ::3] = 0
     op = operation(relu.forward, lambda dy, cache: factor * relu.backward(dy, cache))
-    methods = ("combined", "direction", "taylor")
-    assert set(verdicts(op, x, methods=methods).values()) == {"wrong"}
-    assert set(verdicts(relu, x, methods=methods).values()) == {"right"}
+    assert set(verdicts(op, x, methods=("combined", "direction", "taylor")).values()) == {verdict}
 
 
 def test_a_kink_of_one_argument_does_not_excuse_another():

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
+Span = tuple[int, int]  # of characters in a text: the first, and the one behind the last
+
 
 class WithSpecialIds:
     """The ids of the five for a tokenizer whose ``ids`` are a dictionary, from token to id."""

@@ -15,9 +15,7 @@ from typing import Any, ClassVar
 from numpy_transformer.data.tokenizers.byte_level_bpe import ByteLevelBPE
 from numpy_transformer.data.tokenizers.characters import Characters
 from numpy_transformer.data.tokenizers.checks import TokenizerError, check_text, checked_ids
-from numpy_transformer.data.tokenizers.special_names import MASK, SPECIAL, WithSpecialIds
-
-Span = tuple[int, int]  # of characters: the first, and the one behind the last
+from numpy_transformer.data.tokenizers.special_names import MASK, SPECIAL, Span, WithSpecialIds
 
 
 @dataclass(frozen=True)

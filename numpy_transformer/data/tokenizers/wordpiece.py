@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from numpy_transformer.data.tokenizers import bert_text, learning, wordpiece_files
 from numpy_transformer.data.tokenizers.checks import TokenizerError, check_text, checked_ids
-from numpy_transformer.data.tokenizers.special_names import SPECIAL, WithSpecialIds
+from numpy_transformer.data.tokenizers.special_names import SPECIAL, Span, WithSpecialIds
 
 CONTINUES = "##"  # before a token that continues a word
 
@@ -39,8 +39,6 @@ LONGEST = 32  # characters in a chunk that is remembered
 ATTACHED = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
 
 SPECIAL_PATTERN = re.compile(f"({'|'.join(map(re.escape, SPECIAL))})")
-
-Span = tuple[int, int]  # of characters: the first, and the one behind the last
 
 
 @dataclass(frozen=True)
