@@ -54,11 +54,13 @@ from numpy_transformer.ops import (
     gelu,
     layer_norm,
     linear,
+    pad,
     pooling,
     positions,
     relu,
     softmax,
     tanh,
+    unpad,
 )
 from numpy_transformer.ops.cross_entropy import IGNORED
 
@@ -268,6 +270,16 @@ def _attention(draw, dtype, values):
     return Point(attention, (query, key, value, mask, draw(rates), rng))
 
 
+def _unpad(draw, dtype, values):
+    B, T, D = draw(extents(0)), draw(extents(0)), draw(extents(0))
+    return Point(unpad, (draw(values((B, T, D), dtype)), draw(masks((B, T)))))
+
+
+def _pad(draw, dtype, values):
+    tokens, D = draw(masks((draw(extents(0)), draw(extents(0))))), draw(extents(0))
+    return Point(pad, (draw(values((int(tokens.sum()), D), dtype)), tokens))
+
+
 def _pooling(draw, dtype, values):
     B, T, D = draw(extents(0)), draw(extents()), draw(extents(0))
     how = draw(st.sampled_from(pooling.WAYS))
@@ -367,6 +379,8 @@ _OPS = {
     "positions": _positions,
     "dropout": _dropout,
     "attention": _attention,
+    "unpad": _unpad,
+    "pad": _pad,
     "pooling": _pooling,
     "cross_entropy": _cross_entropy,
 }

@@ -95,7 +95,7 @@ def test_without_a_name_there_is_a_line_for_each_module(command):
     assert len(lines) == len(points.POINTS) + 1
     for name, line in zip(points.POINTS, lines):
         assert re.match(rf"{re.escape(name)} +\d+ gradients +\d\.\de[-+]\d\d  right", line)
-    assert re.match(r"817 gradients of 50 modules and settings: all right; largest", lines[-1])
+    assert re.match(r"829 gradients of 53 modules and settings: all right; largest", lines[-1])
 
 
 def test_a_name_gives_a_line_for_each_gradient(command):

@@ -42,11 +42,13 @@ from numpy_transformer.ops import (
     layer_norm,
     linear,
     masks,
+    pad,
     pooling,
     positions,
     relu,
     softmax,
     tanh,
+    unpad,
 )
 from numpy_transformer.ops.cross_entropy import IGNORED
 from numpy_transformer.ops.erf import erf
@@ -562,7 +564,9 @@ def test_embeddings_of_texts_are_not_scaled_and_go_through_a_norm():
     expected, _ = encoder.forward(
         x, params["encoder"], 2, mask, eps=1e-12, norm="post", activation="gelu"
     )
-    np.testing.assert_allclose(h, expected, rtol=1e-12)
+    tokens = TARGET != 0
+    np.testing.assert_allclose(h[tokens], expected[tokens], rtol=1e-12)
+    assert not h[~tokens].any() and not tokens.all()
     without, _ = text_encoder.forward(TARGET, None, params, settings)
     same, _ = text_encoder.forward(TARGET, np.zeros_like(TARGET), params, settings)
     np.testing.assert_array_equal(without, same)
@@ -1031,6 +1035,37 @@ REFUSED = {
         ValueError,
         ["class_weights", "label_smoothing", "do not go together"],
     ),
+    # unpad and pad
+    "unpad: tokens": (
+        lambda: unpad.forward(ONES((1, 2, 3)), ONES((2, 1), bool)),
+        ValueError,
+        ["unpad", "(1, 2, 3)", "(2, 1)", "(B, T)"],
+    ),
+    "unpad: numbers for tokens": (
+        lambda: unpad.forward(ONES((1, 2, 3)), ONES((1, 2))),
+        ValueError,
+        ["unpad", "float64", "bool"],
+    ),
+    "unpad: two axes": (
+        lambda: unpad.forward(ONES((2, 3)), ONES(2, bool)),
+        ValueError,
+        ["(2, 3)", "(B, T, D)"],
+    ),
+    "pad: another number of rows": (
+        lambda: pad.forward(ONES((3, 6)), np.array([[True, True], [False, False]])),
+        ValueError,
+        ["pad", "(3, 6)", "2 tokens", "(2, 2)"],
+    ),
+    "pad: numbers for tokens": (
+        lambda: pad.forward(ONES((2, 3)), ONES((1, 2))),
+        ValueError,
+        ["pad", "float64", "bool"],
+    ),
+    "pad: one axis of tokens": (
+        lambda: pad.forward(ONES((2, 3)), ONES(2, bool)),
+        ValueError,
+        ["(2,)", "(B, T)"],
+    ),
     # pooling
     "pooling: way": (
         lambda: pooling.forward(ONES((1, 2, 3)), ONES((1, 2), bool), "last"),
@@ -1072,6 +1107,27 @@ REFUSED = {
         lambda: multi_head_attention.forward(ROWS[0], ROWS[0], ATTENTION, 2),
         ValueError,
         ["(2, 6)", "(B, T, D)"],
+    ),
+    "multi_head_attention: rows of other tokens": (
+        lambda: multi_head_attention.forward(
+            ONES((4, 6)), ONES((4, 6)), ATTENTION, 2, ONES((1, 1, 1, 3), bool)
+        ),
+        ValueError,
+        ["(4, 6)", "(1, 1, 1, 3) of 3 tokens", "(N, D)", "(B, 1, 1, T)"],
+    ),
+    "multi_head_attention: rows and another mask": (
+        lambda: multi_head_attention.forward(
+            ONES((9, 6)), ONES((9, 6)), ATTENTION, 2, ONES((1, 1, 3, 3), bool)
+        ),
+        ValueError,
+        ["(9, 6)", "(1, 1, 3, 3)", "padding mask (B, 1, 1, T)"],
+    ),
+    "multi_head_attention: rows of another memory": (
+        lambda: multi_head_attention.forward(
+            ONES((4, 6)), ONES((3, 6)), ATTENTION, 2, ONES((1, 1, 1, 4), bool)
+        ),
+        ValueError,
+        ["(4, 6)", "(3, 6)", "(N, D) for both"],
     ),
     "feed_forward: activation": (
         lambda: _feed_forward(ROWS, "tanh"),

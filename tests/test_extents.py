@@ -31,11 +31,13 @@ from numpy_transformer.ops import (
     layer_norm,
     linear,
     masks,
+    pad,
     pooling,
     positions,
     relu,
     softmax,
     tanh,
+    unpad,
 )
 from numpy_transformer.ops.cross_entropy import IGNORED
 
@@ -108,6 +110,17 @@ def _weighted_cross_entropy(normal, B=2, T=3, V=4):
     """The first class weighs nothing."""
     targets = np.arange(B * T).reshape(B, T) % max(V, 1)
     return Point(cross_entropy, (normal(B, T, V), targets, None, 0.0, tuple(range(V)))), ()
+
+
+def _unpad(normal, B=2, T=3, D=4):
+    """The first text has no tokens."""
+    tokens = np.arange(B)[:, None] > np.arange(T)  # (B, T)
+    return Point(unpad, (normal(B, T, D), tokens)), (tokens.sum(), D)
+
+
+def _pad(normal, B=2, T=3, D=4):
+    tokens = np.arange(B)[:, None] > np.arange(T)  # (B, T)
+    return Point(pad, (normal(tokens.sum(), D), tokens)), (B, T, D)
 
 
 def _pooling_first(normal, B=2, T=3, D=4):
@@ -185,8 +198,8 @@ CALLS = {
     function.__name__[1:]: function
     for function in (
         _linear, _linear_without_bias, _relu, _gelu, _gelu_tanh, _tanh, _softmax, _layer_norm,
-        _embedding, _positions, _dropout, _attention, _masked_attention, _pooling_first,
-        _pooling_mean, _cross_entropy, _weighted_cross_entropy, _causal_lm, _causal_lm_loss,
+        _embedding, _positions, _dropout, _attention, _masked_attention, _unpad, _pad,
+        _pooling_first, _pooling_mean, _cross_entropy, _weighted_cross_entropy, _causal_lm, _causal_lm_loss,
         _text_encoder, _masked_lm, _masked_lm_loss, _classifier, _classifier_loss,
         _token_classifier, _token_classifier_loss,
     )

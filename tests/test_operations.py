@@ -38,6 +38,8 @@ AXES = {
         "rows": query.shape[:-2], "T": query.shape[-2:-1], "K": query.shape[-1:],
         "S": key.shape[-2:-1], "Kv": value.shape[-1:],
     },
+    "unpad": lambda x, tokens: {"B": x.shape[:1], "T": x.shape[1:2], "D": x.shape[2:]},
+    "pad": lambda x, tokens: {"B": tokens.shape[:1], "T": tokens.shape[1:], "D": x.shape[1:]},
     "pooling": lambda x, mask, how: {"B": x.shape[:1], "T": x.shape[1:2], "D": x.shape[2:]},
     "cross_entropy": lambda logits, targets: {"rows": targets.shape, "V": logits.shape[-1:]},
 }  # fmt: skip

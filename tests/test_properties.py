@@ -28,6 +28,7 @@ from strategies import (
     SETTINGS,
     cast,
     configs,
+    jittered,
     language_configs,
     leading,
     random_params,
@@ -47,6 +48,7 @@ from numpy_transformer.gradcheck.strategies import (
     seeds,
     shapes,
 )
+from numpy_transformer.layers import encoder_layer
 from numpy_transformer.models import (
     causal_lm,
     causal_lm_loss,
@@ -512,6 +514,27 @@ def test_padding_of_texts_changes_nothing(module, data):
     wide_loss, wide_cache = module.forward(wide, wide_segments, wide_labels, params, config)
     close(wide_loss, loss)
     close_trees(module.backward(1.0, wide_cache), module.backward(1.0, cache))
+
+
+@SETTINGS
+@given(data=st.data(), dtype=dtypes(), norm=st.sampled_from(["pre", "post"]))
+def test_a_layer_of_rows_without_padding_equals_that_of_the_batch(data, dtype, norm):
+    """The same outputs and gradients at tokens, wherever in the batch padding is."""
+    there = data.draw(masks((data.draw(extents(0)), data.draw(extents(0)))))  # (B, T)
+    H, seed = data.draw(extents(1, 2)), data.draw(seeds())
+    D, rng = 3 * H, np.random.default_rng(seed)
+    params = jittered(encoder_layer.init(rng, D, 5, dtype), seed)
+    x = data.draw(floats((*there.shape, D), dtype))
+    mask = there[:, None, None]  # (B, 1, 1, T)
+    y, cache = encoder_layer.forward(x, params, H, mask, norm=norm)
+    rows, rows_cache = encoder_layer.forward(x[there], params, H, mask, norm=norm)
+    close(rows, y[there])
+    dy = cotangent(y)
+    dy[~there] = 0
+    dx, dparams = encoder_layer.backward(dy, cache)
+    drows, from_rows = encoder_layer.backward(dy[there], rows_cache)
+    close(drows, dx[there])
+    close_trees(from_rows, dparams)
 
 
 @pytest.mark.parametrize("module", [text_encoder, classifier, token_classifier], ids=name_of)

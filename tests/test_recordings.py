@@ -47,6 +47,8 @@ NAMES = (
     "attention",
     "attention_masked",
     "attention_dropout",
+    "unpad",
+    "pad",
     "pooling_first",
     "pooling_mean",
     "cross_entropy",

@@ -3,6 +3,8 @@
 With ``norm="pre"`` nothing normalises the sum that runs through the residuals, so a last layer
 norm does; with ``norm="post"`` each layer ends in a norm already, and there is no other.
 
+Shapes: those of ``encoder_layer``.
+
 Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.1.
 """
 

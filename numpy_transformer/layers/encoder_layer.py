@@ -10,7 +10,8 @@ With a causal mask it is the layer of a decoder-only model as well (``models/cau
 Backward: the same two steps in reverse. ``h = layer_norm(x)`` goes into self-attention twice, as
 what asks and as what answers, so ``dh`` is the sum of the two gradients.
 
-Shapes: ``x``, ``y`` ``(B, S, D)``; the mask broadcasts to ``(B, H, S, S)``.
+Shapes: ``x``, ``y`` ``(B, S, D)``; the mask broadcasts to ``(B, H, S, S)``. Or, without padding,
+``x``, ``y`` ``(N, D)`` and the padding mask ``(B, 1, 1, S)`` of these N tokens.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.1 and figure 1, left.
 """

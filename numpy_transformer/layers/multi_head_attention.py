@@ -16,6 +16,10 @@ the sum of what comes back from the two.
 Shapes: ``x (B, T, D)``, ``memory (B, S, D)``, ``y (B, T, D)``; the mask broadcasts to
 ``(B, H, T, S)``.
 
+Self-attention also takes rows without padding (``ops/unpad.py``): ``x (N, D)`` and ``y (N, D)``,
+the N tokens that the padding mask ``(B, 1, 1, T)`` shows. The maps work on the rows; what attends
+is padded first, and unpadded again.
+
 Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.2.
 """
 
@@ -25,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_transformer.ops import attention, linear
+from numpy_transformer.ops import attention, linear, pad, unpad
 from numpy_transformer.parameters import Tree, xavier_uniform
 
 
@@ -37,6 +41,7 @@ class Cache(NamedTuple):
     value: linear.Cache
     attention: attention.Cache
     output: linear.Cache
+    tokens: np.ndarray | None  # (B, T), where the rows of x belong; None with padding in x
 
 
 def init(
@@ -68,7 +73,8 @@ def forward(
     """Let every position of ``x`` gather what it asks for from ``memory``.
 
     ``dropout_rate`` is for the attention weights. Raises ``ValueError`` when the heads do not
-    divide the width, and for arrays that do not have three axes.
+    divide the width, for arrays that do not have three axes, and for rows without padding that
+    are not those of the mask.
 
     >>> rng = np.random.default_rng(0)
     >>> params = init(rng, d_model=4)
@@ -80,34 +86,31 @@ def forward(
     >>> dmemory.shape, sorted(dparams)
     ((1, 3, 4), ['key', 'output', 'query', 'value'])
     """
-    if x.ndim != 3 or memory.ndim != 3:
-        raise ValueError(
-            f"multi_head_attention: x is {x.shape} and memory {memory.shape}, "
-            "expected (B, T, D) and (B, S, D)"
-        )
+    tokens = _tokens(x, memory, mask)
     query, query_cache = linear.forward(x, **params["query"])  # (B, T, D)
     key, key_cache = linear.forward(memory, **params["key"])  # (B, S, D)
     value, value_cache = linear.forward(memory, **params["value"])  # (B, S, D)
     y, attention_cache = attention.forward(
-        split_heads(query, heads),
-        split_heads(key, heads),
-        split_heads(value, heads),
+        _split(query, heads, tokens),
+        _split(key, heads, tokens),
+        _split(value, heads, tokens),
         mask,
         dropout_rate,
         rng,
     )  # (B, H, T, K)
-    y, output_cache = linear.forward(merge_heads(y), **params["output"])  # (B, T, D)
-    return y, Cache(query_cache, key_cache, value_cache, attention_cache, output_cache)
+    y, output_cache = linear.forward(_merge(y, tokens), **params["output"])  # (B, T, D)
+    return y, Cache(query_cache, key_cache, value_cache, attention_cache, output_cache, tokens)
 
 
 def backward(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, Tree]:
     """Return ``dx``, ``dmemory`` and ``dparams``."""
-    heads = cache.attention.query.shape[1]
+    heads, tokens = cache.attention.query.shape[1], cache.tokens
     dy, *doutput = linear.backward(dy, cache.output)  # (B, T, D)
-    dquery, dkey, dvalue = attention.backward(split_heads(dy, heads), cache.attention)
-    dx, *dquery = linear.backward(merge_heads(dquery), cache.query)  # (B, T, D)
-    dmemory, *dkey = linear.backward(merge_heads(dkey), cache.key)  # (B, S, D)
-    from_value, *dvalue = linear.backward(merge_heads(dvalue), cache.value)  # (B, S, D)
+    dy = _split(dy, heads, tokens)  # (B, H, T, K)
+    dquery, dkey, dvalue = attention.backward(dy, cache.attention)
+    dx, *dquery = linear.backward(_merge(dquery, tokens), cache.query)  # (B, T, D)
+    dmemory, *dkey = linear.backward(_merge(dkey, tokens), cache.key)  # (B, S, D)
+    from_value, *dvalue = linear.backward(_merge(dvalue, tokens), cache.value)  # (B, S, D)
     dmemory += from_value
     gradients = {"query": dquery, "key": dkey, "value": dvalue, "output": doutput}
     return dx, dmemory, {
@@ -131,3 +134,36 @@ def merge_heads(x: np.ndarray) -> np.ndarray:
     """Put ``(B, H, T, K)`` back together as ``(B, T, D)``; the inverse of ``split_heads``."""
     B, H, T, K = x.shape
     return x.transpose(0, 2, 1, 3).reshape(B, T, H * K)  # (B, T, D)
+
+
+# Padding and unpadding are each other's backward pass, and so are splitting and merging: what
+# leads to the heads in forward leads to their gradients in backward.
+
+
+def _split(x: np.ndarray, heads: int, tokens: np.ndarray | None) -> np.ndarray:
+    """``(B, T, D)``, or ``(N, D)`` with ``tokens``, to ``(B, H, T, K)``."""
+    return split_heads(x if tokens is None else pad.forward(x, tokens)[0], heads)
+
+
+def _merge(x: np.ndarray, tokens: np.ndarray | None) -> np.ndarray:
+    """``(B, H, T, K)`` to ``(B, T, D)``, or to ``(N, D)`` with ``tokens``."""
+    x = merge_heads(x)  # (B, T, D)
+    return x if tokens is None else unpad.forward(x, tokens)[0]
+
+
+def _tokens(x: np.ndarray, memory: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    """Where tokens are, ``(B, T)``, if ``x`` has rows without padding."""
+    if x.ndim == memory.ndim == 3:
+        return None
+    if x.ndim != 2 or memory.shape != x.shape:
+        raise ValueError(
+            f"multi_head_attention: x is {x.shape} and memory {memory.shape}, "
+            "expected (B, T, D) and (B, S, D), or (N, D) for both"
+        )
+    if mask is None or mask.ndim != 4 or mask.shape[1:3] != (1, 1) or mask.sum() != len(x):
+        given = "no mask" if mask is None else f"a mask {mask.shape} of {mask.sum()} tokens"
+        raise ValueError(
+            f"multi_head_attention: x is {x.shape} with {given}, expected (B, T, D), "
+            f"or rows without padding (N, D) with the padding mask (B, 1, 1, T) of their N tokens"
+        )
+    return mask[:, 0, 0]

@@ -2,14 +2,16 @@
 
 Forward::
 
-    x = dropout(layer_norm(embedding(ids) + positions + embedding(segments)))
+    x = unpad(embedding(ids) + positions + embedding(segments))
+    h = dropout(layer_norm(x))
     h = N layers of self-attention and feed-forward; every token sees every other
+    h = pad(h)
 
 The layers are those of the encoder-decoder's encoder (``layers/encoder.py``), with the norms where
 the paper had them (``norm="post"``), or before the sub-layers, with one more at the end
 (``norm="pre"``). Segments tell the two texts of a pair apart: 0 for the first and 1 for the
-second. Padding (``pad_id``) is hidden from every attention; what comes out in its places means
-nothing, and has to be left out of whatever follows.
+second. Padding (``pad_id``) takes no part: the layers work on the tokens alone, ``(N, D)``, and
+zeros come out in its places.
 
 ``masked_lm``, ``classifier`` and ``token_classifier`` are this encoder with another head. Its
 parameters have the same names in all of them (``NAMES``), so that they pass from one to the other.
@@ -34,7 +36,15 @@ import numpy as np
 
 from numpy_transformer.layers import encoder, input_embedding
 from numpy_transformer.models import settings
-from numpy_transformer.ops import dropout, embedding, layer_norm, masks, positions
+from numpy_transformer.ops import (
+    dropout,
+    embedding,
+    layer_norm,
+    masks,
+    pad,
+    positions,
+    unpad,
+)
 from numpy_transformer.parameters import Tree
 
 INITIAL_STD = 0.02  # the standard deviation of the tables at the start of training
@@ -108,9 +118,11 @@ class Cache(NamedTuple):
 
     embedding: input_embedding.Cache
     segments: embedding.Cache
+    unpad: unpad.Cache
     embedding_norm: layer_norm.Cache
     dropout: dropout.Cache
     encoder: encoder.Cache
+    pad: pad.Cache
     config: Config
 
 
@@ -169,23 +181,34 @@ def forward(
     weight = params["embedding"]["weight"]  # (V, D)
     x, embedding_cache = input_embedding.forward(ids, weight, position_table(params, config))
     of_segments, segments_cache = embedding.forward(segments, params["segments"]["weight"])
-    x = x + of_segments  # (B, T, D)
-    x, norm_cache = layer_norm.forward(x, **params["embedding_norm"], eps=config.norm_eps)
-    x, dropout_cache = dropout.forward(x, config.P_drop, rng)
+    tokens = ids != config.pad_id  # (B, T)
+    x, unpad_cache = unpad.forward(x + of_segments, tokens)  # (N, D)
+    h, norm_cache = layer_norm.forward(x, **params["embedding_norm"], eps=config.norm_eps)
+    h, dropout_cache = dropout.forward(h, config.P_drop, rng)
     mask = masks.padding_mask(ids, config.pad_id)  # (B, 1, 1, T)
     h, encoder_cache = encoder.forward(
-        x, params["encoder"], config.h, mask, rng, **settings.layer_settings(config, config.norm)
-    )  # (B, T, D)
+        h, params["encoder"], config.h, mask, rng, **settings.layer_settings(config, config.norm)
+    )  # (N, D)
+    h, pad_cache = pad.forward(h, tokens)  # (B, T, D)
     return h, Cache(
-        embedding_cache, segments_cache, norm_cache, dropout_cache, encoder_cache, config
+        embedding=embedding_cache,
+        segments=segments_cache,
+        unpad=unpad_cache,
+        embedding_norm=norm_cache,
+        dropout=dropout_cache,
+        encoder=encoder_cache,
+        pad=pad_cache,
+        config=config,
     )
 
 
 def backward(dh: np.ndarray, cache: Cache) -> Tree:
     """Return the ``dparams`` of the encoder; ids and segments have no gradient."""
-    dx, dencoder = encoder.backward(dh, cache.encoder)
-    dx = dropout.backward(dx, cache.dropout)
-    dx, dweight, dbias = layer_norm.backward(dx, cache.embedding_norm)
+    dh = pad.backward(dh, cache.pad)  # (N, D)
+    dh, dencoder = encoder.backward(dh, cache.encoder)
+    dh = dropout.backward(dh, cache.dropout)
+    dx, dweight, dbias = layer_norm.backward(dh, cache.embedding_norm)
+    dx = unpad.backward(dx, cache.unpad)  # (B, T, D)
     dsegments = embedding.backward(dx, cache.segments)
     dembedding, dpositions = input_embedding.backward(dx, cache.embedding)
     dparams = {"embedding": {"weight": dembedding}}

@@ -11,7 +11,7 @@ is made of the functions of ``torch.nn.functional``, in float64 and without drop
 
 What is recorded, a file each:
 
-- operations: ``tanh``, ``pooling_first``, ``pooling_mean``, ``cross_entropy_weighted``;
+- operations: ``tanh``, ``unpad``, ``pad``, ``pooling_first``, ``pooling_mean``, ``cross_entropy_weighted``;
 - models, with random cotangents of what they return: ``text_encoder``, ``masked_lm``,
   ``classifier``, ``token_classifier``; and their losses. Each model or its loss, or both, is there
   with post-norm and with pre-norm, which the names say.
@@ -74,10 +74,25 @@ def rounded(arrays: Arrays) -> Arrays:
 
 
 def record_operations() -> None:
-    """The hyperbolic tangent, both ways of pooling, and a loss with class weights."""
+    """The hyperbolic tangent, padding, both ways of pooling, and a loss with class weights."""
     rng = generator("tanh")
     inputs = rounded({"x": 2 * normal(rng, B, T, D)})
     record("tanh", "ops.tanh", rng, inputs, lambda t: torch.tanh(t["x"]))
+
+    rng = generator("unpad")
+    tokens = token_ids(rng, LENGTHS, V) != 0  # (B, S)
+    inputs = rounded({"x": normal(rng, B, S, D), "tokens": tokens})
+    record("unpad", "ops.unpad", rng, inputs, lambda t: t["x"][t["tokens"]])
+
+    rng = generator("pad")
+    inputs = rounded({"x": normal(rng, sum(LENGTHS), D), "tokens": tokens})
+    record(
+        "pad",
+        "ops.pad",
+        rng,
+        inputs,
+        lambda t: torch.nn.utils.rnn.pad_sequence(t["x"].split(LENGTHS), batch_first=True),
+    )
 
     def mean(t: Tensors) -> torch.Tensor:
         weights = t["mask"].to(t["x"].dtype)[..., None]  # (B, S, 1)
@@ -145,7 +160,11 @@ def texts(rng: np.random.Generator, config: dict) -> Arrays:
 
 
 def encode(t: Tensors, config: dict) -> torch.Tensor:
-    """The text encoder: three embeddings, a norm, and PyTorch's encoder; (B, S, D)."""
+    """The text encoder: three embeddings, a norm, and PyTorch's encoder; (B, S, D).
+
+    What PyTorch puts in the places of padding means nothing and depends on the way it computes
+    it; these are made zeros.
+    """
     eps = config["norm_eps"]
     if config["positions"] == "learned":
         positions = t["params.positions.weight"]
@@ -155,12 +174,14 @@ def encode(t: Tensors, config: dict) -> torch.Tensor:
     x = x + functional.embedding(torch.arange(S), positions)
     x = x + functional.embedding(t["segments"], t["params.segments.weight"])
     norm = t["params.embedding_norm.weight"], t["params.embedding_norm.bias"]
-    return call(
+    padding = t["ids"] == config["pad_id"]  # (B, S)
+    h = call(
         encoder_module(config["N"], config["norm"], config["activation"], eps),
         torch_stack(t, "params.encoder", torch_encoder_layer, config["N"]),
         functional.layer_norm(x, (D,), *norm, eps),
-        src_key_padding_mask=t["ids"] == config["pad_id"],
+        src_key_padding_mask=padding,
     )
+    return h.masked_fill(padding[..., None], 0)
 
 
 def linear(t: Tensors, x: torch.Tensor, name: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Bugs in the text encoder, its heads and their losses, and in pooling."""
+"""Bugs in the text encoder, its heads and their losses, and in pooling, unpad and pad."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from numpy_transformer.models import (
     token_classifier,
     token_classifier_loss,
 )
-from numpy_transformer.ops import activation, dropout, embedding, layer_norm, linear, pooling
+from numpy_transformer.ops import (
+    activation,
+    dropout,
+    embedding,
+    layer_norm,
+    linear,
+    pad,
+    pooling,
+    unpad,
+)
 
 CATALOGUE, bug = catalogue()
 
@@ -35,6 +44,51 @@ PREDICTION = under(
 )
 POOLER = under("dparams.pooler", ("weight", "bias"))
 OUTPUT = under("dparams.output", ("weight", "bias"))
+
+
+# unpad and pad
+
+
+@bug(
+    "position-by-position",
+    unpad,
+    "dx",
+    seen="batches laid out (T, B): the rows are in the order of the texts, and not of these",
+)
+def position_by_position(right, dy, cache):
+    """The rows are handed out by position, the first of every text first, not text by text."""
+    texts, length = cache.tokens.shape
+    dx = np.zeros((length, texts, dy.shape[1]), dy.dtype)
+    dx[cache.tokens.T] = dy
+    return dx.swapaxes(0, 1)
+
+
+@bug(
+    "holes-closed",
+    unpad,
+    "dx",
+    seen="rows copied back in one piece, as if the batch had no padding between its texts",
+)
+def holes_closed(right, dy, cache):
+    """The rows fill the batch from its beginning, over the places of padding."""
+    dx = np.zeros((cache.tokens.size, dy.shape[1]), dy.dtype)
+    dx[: len(dy)] = dy
+    return dx.reshape(*cache.tokens.shape, dy.shape[1])
+
+
+@bug(
+    "padding-repeats-the-last",
+    pad,
+    "dx",
+    function="forward",
+    seen="an index for padding that is clipped to the last row instead of leaving a zero",
+)
+def padding_repeats_the_last(right, x, tokens):
+    """Forward puts the last row into the places of padding, backward knows nothing of it."""
+    y, cache = right(x, tokens)
+    y = y.copy()
+    y[~tokens] = x[-1]
+    return y, cache
 
 
 # pooling

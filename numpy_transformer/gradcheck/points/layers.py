@@ -50,6 +50,15 @@ def _multi_head_attention(rng, bias):
     return Point(multi_head_attention, args, {}, key_biases(params))
 
 
+def _self_attention_without_padding(rng):
+    """Both arguments are rows of the same tokens, not of the same numbers."""
+    params = random_tree(rng, multi_head_attention.init(rng, D))
+    there = masks.padding_mask(ids(rng, B, T, V), 0)
+    x, memory = normal(rng, there.sum(), D), normal(rng, there.sum(), D)
+    args = (x, memory, params, H, there, RATE, generator(rng))
+    return Point(multi_head_attention, args, {}, key_biases(params))
+
+
 def _feed_forward(rng, activation):
     params = random_tree(rng, feed_forward.init(rng, D, F))
     args = (normal(rng, B, T, D), params, activation, RATE, generator(rng))
@@ -99,6 +108,7 @@ def _decoder(rng):
 POINTS = {
     "multi_head_attention": with_(_multi_head_attention, bias=True),
     "multi_head_attention, no bias": with_(_multi_head_attention, bias=False),
+    "multi_head_attention, without padding": _self_attention_without_padding,
     "feed_forward, relu": with_(_feed_forward, "relu"),
     "feed_forward, gelu": with_(_feed_forward, "gelu"),
     "feed_forward, gelu_tanh": with_(_feed_forward, "gelu_tanh"),

@@ -29,11 +29,13 @@ from numpy_transformer.ops import (
     gelu,
     layer_norm,
     linear,
+    pad,
     pooling,
     positions,
     relu,
     softmax,
     tanh,
+    unpad,
 )
 
 
@@ -85,6 +87,20 @@ def _attention(rng):
     return Point(attention, (query, key, value, mask(rng, B, 1, T, S), RATE, generator(rng)))
 
 
+def _unpad(rng):
+    return Point(unpad, (normal(rng, B, T, D), _tokens(rng)))
+
+
+def _pad(rng):
+    tokens = _tokens(rng)
+    return Point(pad, (normal(rng, tokens.sum(), D), tokens))
+
+
+def _tokens(rng):
+    """Where tokens are in a batch of ragged texts: (B, T)."""
+    return ids(rng, B, T, V) != 0
+
+
 def _pooling(rng, how):
     """Ragged texts, and one without any token."""
     x, there = normal(rng, B + 1, T, D), ids(rng, B + 1, T, V) != 0
@@ -115,6 +131,8 @@ POINTS = {
     "positions": _positions,
     "dropout": _dropout,
     "attention": _attention,
+    "unpad": _unpad,
+    "pad": _pad,
     "pooling, first": with_(_pooling, "first"),
     "pooling, mean": with_(_pooling, "mean"),
     "cross_entropy": with_(_cross_entropy, 0.0),
