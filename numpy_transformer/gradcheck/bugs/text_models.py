@@ -180,8 +180,8 @@ def segments_assigned(right, dh, cache):
 )
 def norm_skipped(right, dh, cache):
     """What arrives at the tables has not been through the norm of the embeddings."""
-    dx, _ = encoder.backward(dh, cache.encoder)
-    dx = dropout.backward(dx, cache.dropout)
+    dx, _ = encoder.backward(pad.backward(dh, cache.pad), cache.encoder)
+    dx = unpad.backward(dropout.backward(dx, cache.dropout), cache.unpad)
     dembedding, dpositions = input_embedding.backward(dx, cache.embedding)
     tables = {"embedding": dembedding, "segments": embedding.backward(dx, cache.segments)}
     if cache.config.positions == "learned":
@@ -191,9 +191,9 @@ def norm_skipped(right, dh, cache):
 
 def _at_the_tables(dh, cache):
     """What arrives at each of the three tables, (B, T, D)."""
-    dx, _ = encoder.backward(dh, cache.encoder)
+    dx, _ = encoder.backward(pad.backward(dh, cache.pad), cache.encoder)
     dx, _, _ = layer_norm.backward(dropout.backward(dx, cache.dropout), cache.embedding_norm)
-    return dx
+    return unpad.backward(dx, cache.unpad)
 
 
 # masked_lm
