@@ -164,6 +164,6 @@ def _tokens(x: np.ndarray, memory: np.ndarray, mask: np.ndarray | None) -> np.nd
         given = "no mask" if mask is None else f"a mask {mask.shape} of {mask.sum()} tokens"
         raise ValueError(
             f"multi_head_attention: x is {x.shape} with {given}, expected (B, T, D), "
-            f"or rows without padding (N, D) with the padding mask (B, 1, 1, T) of their N tokens"
+            "or rows without padding (N, D) with the padding mask (B, 1, 1, T) of their N tokens"
         )
     return mask[:, 0, 0]

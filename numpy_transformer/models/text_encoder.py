@@ -181,11 +181,11 @@ def forward(
     weight = params["embedding"]["weight"]  # (V, D)
     x, embedding_cache = input_embedding.forward(ids, weight, position_table(params, config))
     of_segments, segments_cache = embedding.forward(segments, params["segments"]["weight"])
-    tokens = ids != config.pad_id  # (B, T)
+    mask = masks.padding_mask(ids, config.pad_id)  # (B, 1, 1, T)
+    tokens = mask[:, 0, 0]  # (B, T)
     x, unpad_cache = unpad.forward(x + of_segments, tokens)  # (N, D)
     h, norm_cache = layer_norm.forward(x, **params["embedding_norm"], eps=config.norm_eps)
     h, dropout_cache = dropout.forward(h, config.P_drop, rng)
-    mask = masks.padding_mask(ids, config.pad_id)  # (B, 1, 1, T)
     h, encoder_cache = encoder.forward(
         h, params["encoder"], config.h, mask, rng, **settings.layer_settings(config, config.norm)
     )  # (N, D)
