@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numpy_transformer import parameters
+from numpy_transformer.models import text_encoder, text_encoder_inference
 from numpy_transformer.ops import gelu, linear, normal, products
 from numpy_transformer.ops.blocks import blocks
 
@@ -110,3 +112,46 @@ def test_gelu_in_float32_is_that_of_float64():
     expected = gelu.backward(dy.astype(np.float32).astype(np.float64), exact_cache)
     assert y.dtype == dx.dtype == np.float32
     np.testing.assert_allclose(dx, expected, rtol=0, atol=2e-6)
+
+
+ENCODERS = {
+    "as BERT": {},
+    "pre-norm": {"norm": "pre"},
+    "ReLU": {"activation": "relu"},
+    "GELU by tanh": {"activation": "gelu_tanh"},
+    "sinusoids, dropout that is off": {"positions": "sinusoidal", "P_drop": 0.5},
+    "a large eps, one head": {"norm_eps": 0.5, "h": 1},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("changes", ENCODERS)
+def test_encoding_without_a_way_back(changes, dtype):
+    """On texts of all lengths, one of them nothing but padding; no parameter is written over."""
+    settings = {"vocab": 50, "N": 3, "d_model": 12, "d_ff": 40, "h": 3, "dtype": dtype}
+    config = text_encoder.Config(**settings | ENCODERS[changes])
+    rng = np.random.default_rng(0)
+    params = text_encoder.init(rng, config)
+    for _, array in parameters.items(params):
+        array += rng.standard_normal(array.shape).astype(dtype) / 4  # no bias is 0, no weight 1
+    before = {name: array.copy() for name, array in parameters.items(params)}
+    ids = rng.integers(1, 50, (9, 8))
+    ids[np.arange(8) >= np.arange(9)[:, None]] = 0
+    segments = rng.integers(0, 2, ids.shape)
+    for rows in (slice(0, 9), slice(8, 9), slice(0, 1), slice(0, 0)):
+        h = text_encoder_inference.encode(ids[rows], segments[rows], params, config)
+        expected, _ = text_encoder.forward(ids[rows], segments[rows], params, config)
+        assert h.dtype == dtype and h.shape == expected.shape
+        tolerance = 1e-5 if dtype == "float32" else 1e-13
+        np.testing.assert_allclose(h, expected, rtol=0, atol=tolerance)
+    for name, array in parameters.items(params):
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_encoding_refuses_what_the_encoder_refuses():
+    config = text_encoder.preset("nano", vocab=20)
+    params = text_encoder.init(np.random.default_rng(0), config)
+    with pytest.raises(ValueError, match="no more than max_length=32"):
+        text_encoder_inference.encode(np.ones((1, 33), int), None, params, config)
+    with pytest.raises(IndexError):
+        text_encoder_inference.encode(np.array([[20]]), None, params, config)

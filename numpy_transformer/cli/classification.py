@@ -13,7 +13,12 @@ from numpy_transformer.cli import training_command
 from numpy_transformer.cli.labels import Labelled
 from numpy_transformer.data.labelled import Example, Inputs, LabelledBatches, inputs
 from numpy_transformer.data.metrics import Classification, classification
-from numpy_transformer.models import classifier, classifier_loss, text_encoder
+from numpy_transformer.models import (
+    classifier,
+    classifier_loss,
+    text_encoder,
+    text_encoder_inference,
+)
 from numpy_transformer.models.classifier import Config
 from numpy_transformer.ops import cross_entropy
 from numpy_transformer.pipelines import encoder_inputs
@@ -124,7 +129,8 @@ def logits(model: EncoderModel, examples: Sequence[Inputs]) -> np.ndarray:
     """The logits ``(n, C)`` of every example, computed in batches by length."""
     found = np.empty((len(examples), model.config.classes), model.config.dtype)
     for rows, ids, segments in encoder_inputs.batches(model, examples, TOKENS):
-        found[rows], _ = classifier.forward(ids, segments, model.params, model.config)
+        h = text_encoder_inference.encode(ids, segments, model.params, model.config)
+        found[rows], _ = classifier.head(h, ids, model.params, model.config)
     return found
 
 

@@ -98,14 +98,27 @@ def forward(
     (8, 8)
     """
     h, encoder_cache = text_encoder.forward(ids, segments, params, config, rng)  # (B, T, D)
+    logits, above = head(h, ids, params, config, rng)
+    return logits, Cache(encoder_cache, *above)
+
+
+def head(
+    h: np.ndarray,
+    ids: np.ndarray,
+    params: Tree,
+    config: Config,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, tuple]:
+    """What the classifier makes of the encoder's ``h (B, T, D)`` of ``ids (B, T)``.
+
+    Returns logits ``(B, C)`` and the fields of ``Cache`` but the first.
+    """
     p, pooling_cache = pooling.forward(h, np.asarray(ids) != config.pad_id, config.pooling)
     p, pooler_cache = linear.forward(p, **params["pooler"])  # (B, D)
     p, tanh_cache = tanh.forward(p)
     p, dropout_cache = dropout.forward(p, config.P_drop, rng)
     logits, output_cache = linear.forward(p, **params["output"])  # (B, C)
-    return logits, Cache(
-        encoder_cache, pooling_cache, pooler_cache, tanh_cache, dropout_cache, output_cache
-    )
+    return logits, (pooling_cache, pooler_cache, tanh_cache, dropout_cache, output_cache)
 
 
 def backward(dlogits: np.ndarray, cache: Cache) -> Tree:

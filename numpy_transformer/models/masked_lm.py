@@ -97,15 +97,22 @@ def forward(
             "expected (B, T), and (B, T) of bool"
         )
     h, encoder_cache = text_encoder.forward(ids, segments, params, config, rng)  # (B, T, D)
-    head = params["prediction"]
-    z, dense_cache = linear.forward(h[chosen], **head["dense"])  # (M, D)
+    logits, above = head(h[chosen], params, config)
+    return logits, Cache(encoder_cache, *above, chosen)
+
+
+def head(h: np.ndarray, params: Tree, config: Config) -> tuple[np.ndarray, tuple]:
+    """What the prediction head makes of the chosen tokens' ``h (M, D)``.
+
+    Returns logits ``(M, V)`` and the fields of ``Cache`` between the first and the last.
+    """
+    own = params["prediction"]
+    z, dense_cache = linear.forward(h, **own["dense"])  # (M, D)
     z, activation_cache = activation.forward(z, config.activation)
-    z, norm_cache = layer_norm.forward(z, **head["norm"], eps=config.norm_eps)
+    z, norm_cache = layer_norm.forward(z, **own["norm"], eps=config.norm_eps)
     weight = params["embedding"]["weight"].T  # (D, V)
-    logits, output_cache = linear.forward(z, weight, head["output"]["bias"])  # (M, V)
-    return logits, Cache(
-        encoder_cache, dense_cache, activation_cache, norm_cache, output_cache, chosen
-    )
+    logits, output_cache = linear.forward(z, weight, own["output"]["bias"])  # (M, V)
+    return logits, (dense_cache, activation_cache, norm_cache, output_cache)
 
 
 def backward(dlogits: np.ndarray, cache: Cache) -> Tree:

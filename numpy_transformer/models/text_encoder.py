@@ -175,6 +175,23 @@ def forward(
     >>> dparams["segments"]["weight"].shape
     (2, 32)
     """
+    h, mask, below = embed(ids, segments, params, config)  # (N, D), (B, 1, 1, T)
+    h, dropout_cache = dropout.forward(h, config.P_drop, rng)
+    h, encoder_cache = encoder.forward(
+        h, params["encoder"], config.h, mask, rng, **settings.layer_settings(config, config.norm)
+    )  # (N, D)
+    h, pad_cache = pad.forward(h, mask[:, 0, 0])  # (B, T, D)
+    return h, Cache(*below, dropout_cache, encoder_cache, pad_cache, config)
+
+
+def embed(
+    ids: np.ndarray, segments: np.ndarray | None, params: Tree, config: Config
+) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """What goes into the layers: the sum of the three embeddings at the tokens, normalised.
+
+    Returns ``h (N, D)``, the padding mask ``(B, 1, 1, T)`` and the first fields of ``Cache``.
+    Raises what ``forward`` does.
+    """
     ids = np.asarray(ids)
     segments = np.zeros_like(ids) if segments is None else np.asarray(segments)
     _check(ids, segments, config)
@@ -182,24 +199,9 @@ def forward(
     x, embedding_cache = input_embedding.forward(ids, weight, position_table(params, config))
     of_segments, segments_cache = embedding.forward(segments, params["segments"]["weight"])
     mask = masks.padding_mask(ids, config.pad_id)  # (B, 1, 1, T)
-    tokens = mask[:, 0, 0]  # (B, T)
-    x, unpad_cache = unpad.forward(x + of_segments, tokens)  # (N, D)
+    x, unpad_cache = unpad.forward(x + of_segments, mask[:, 0, 0])  # (N, D)
     h, norm_cache = layer_norm.forward(x, **params["embedding_norm"], eps=config.norm_eps)
-    h, dropout_cache = dropout.forward(h, config.P_drop, rng)
-    h, encoder_cache = encoder.forward(
-        h, params["encoder"], config.h, mask, rng, **settings.layer_settings(config, config.norm)
-    )  # (N, D)
-    h, pad_cache = pad.forward(h, tokens)  # (B, T, D)
-    return h, Cache(
-        embedding=embedding_cache,
-        segments=segments_cache,
-        unpad=unpad_cache,
-        embedding_norm=norm_cache,
-        dropout=dropout_cache,
-        encoder=encoder_cache,
-        pad=pad_cache,
-        config=config,
-    )
+    return h, mask, (embedding_cache, segments_cache, unpad_cache, norm_cache)
 
 
 def backward(dh: np.ndarray, cache: Cache) -> Tree:

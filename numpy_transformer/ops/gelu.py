@@ -57,7 +57,7 @@ def forward(x: np.ndarray, approximate: str = "none") -> tuple[np.ndarray, Cache
     flat = x.reshape(-1)  # (N,)
     probability, y = np.empty_like(flat), np.empty_like(flat)
     for part in blocks(flat.size):
-        _probability(flat[part], approximate, out=probability[part])
+        distribution(flat[part], approximate, out=probability[part])
         np.multiply(flat[part], probability[part], out=y[part])
     shape = x.shape or (1,)
     cache = Cache(flat.reshape(shape), probability.reshape(shape), approximate)
@@ -76,8 +76,14 @@ def backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     return dx.reshape(dy.shape)
 
 
-def _probability(x: np.ndarray, approximate: str, out: np.ndarray) -> None:
-    """Put ``P(x)`` into ``out``."""
+def distribution(x: np.ndarray, approximate: str, out: np.ndarray) -> None:
+    """Put ``P(x)`` into ``out``, which has the shape and dtype of ``x``.
+
+    >>> out = np.empty(3)
+    >>> distribution(np.array([-1.0, 0.0, 2.0]), "tanh", out)
+    >>> out.round(3)
+    array([0.159, 0.5  , 0.977])
+    """
     if approximate == "none" and x.dtype == np.float32:
         normal.probability(x, out)
         return

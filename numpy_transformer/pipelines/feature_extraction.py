@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numpy_transformer.models import text_encoder
+from numpy_transformer.models import text_encoder_inference
 from numpy_transformer.ops import pooling as pooled
 from numpy_transformer.pipelines import arguments, encoder_inputs
 from numpy_transformer.pipelines.encoder_model import EncoderModel
@@ -54,6 +54,7 @@ class FeatureExtraction:
 
         >>> from numpy_transformer.data.tokenizers import Characters, WithSpecialTokens
         >>> tokenizer = WithSpecialTokens(Characters("acht"))
+        >>> from numpy_transformer.models import text_encoder
         >>> config = text_encoder.Config(vocab=9, N=1, d_model=8, d_ff=8, h=2, pad_id=4)
         >>> params = text_encoder.init(np.random.default_rng(0), config)
         >>> features = FeatureExtraction(EncoderModel("text_encoder", params, config, tokenizer))
@@ -70,7 +71,7 @@ class FeatureExtraction:
         of_texts = np.zeros((len(rows), config.d_model), config.dtype)  # (B, D)
         of_tokens: list = [None] * len(rows)
         for batch in encoder_inputs.batches(self.model, rows, encoder_inputs.BATCH_TOKENS):
-            h, _ = text_encoder.forward(batch.ids, batch.segments, params, config)  # (B, T, D)
+            h = text_encoder_inference.encode(batch.ids, batch.segments, params, config)
             if pooling == "none":
                 for row, vectors in zip(batch.rows, _normalized(h) if normalize else h):
                     vectors = vectors[None, : len(rows[row].ids)]  # (1, T, D), without padding

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_transformer.data.tokenizers.special_names import MASK
-from numpy_transformer.models import masked_lm
+from numpy_transformer.models import masked_lm, text_encoder_inference
 from numpy_transformer.ops import softmax
 from numpy_transformer.pipelines import arguments, encoder_inputs
 from numpy_transformer.pipelines.encoder_model import EncoderModel
@@ -90,9 +90,9 @@ class FillMask:
     def _scores(self, batch: encoder_inputs.Batch) -> list[np.ndarray]:
         """For each text of a batch the probabilities of all tokens at its masks, ``(masks, V)``."""
         chosen = batch.ids == self.model.tokenizer.mask_id  # (B, T)
-        logits, _ = masked_lm.forward(
-            batch.ids, batch.segments, chosen, self.model.params, self.model.config
-        )
+        params, config = self.model.params, self.model.config
+        h = text_encoder_inference.encode(batch.ids, batch.segments, params, config)
+        logits, _ = masked_lm.head(h[chosen], params, config)  # (M, V)
         probabilities, _ = softmax.forward(logits)  # (M, V)
         ends = chosen.sum(axis=1).cumsum()
         return np.split(probabilities, ends[:-1])

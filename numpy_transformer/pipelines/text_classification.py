@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_transformer.models import classifier
+from numpy_transformer.models import classifier, text_encoder_inference
 from numpy_transformer.ops import softmax
 from numpy_transformer.pipelines import arguments, encoder_inputs
 from numpy_transformer.pipelines.encoder_model import EncoderModel
@@ -84,11 +84,11 @@ class TextClassification:
     ) -> list[list[Answer]]:
         """For each input all classes with their scores, best first."""
         rows = encoder_inputs.read(self.model, texts, truncation)
+        params, config = self.model.params, self.model.config
         answers: list[Any] = [None] * len(rows)
         for batch in encoder_inputs.batches(self.model, rows, encoder_inputs.BATCH_TOKENS):
-            logits, _ = classifier.forward(
-                batch.ids, batch.segments, self.model.params, self.model.config
-            )  # (B, C)
+            h = text_encoder_inference.encode(batch.ids, batch.segments, params, config)
+            logits, _ = classifier.head(h, batch.ids, params, config)  # (B, C)
             for row, scores in zip(batch.rows, _scores(logits, function)):
                 order = np.argsort(-scores, kind="stable")
                 answers[row] = [
