@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import workers
 
 from numpy_transformer.gradcheck import Call, FaceError, check, diagnosis, matrix, points
 from numpy_transformer.gradcheck.bugs import BUGS
@@ -15,19 +16,25 @@ from numpy_transformer.ops import layer_norm, softmax
 VISIBLE = [name for name, bug in BUGS.items() if not bug.invisible]
 INVISIBLE = [name for name, bug in BUGS.items() if bug.invisible]
 QUICK = [name for name in VISIBLE if BUGS[name].module.__name__.split(".")[1] == "ops"]
-REPORTS: dict = {}
 
 
-def report(name):
-    """The report on a bug at its first point, made once."""
-    if name not in REPORTS:
-        REPORTS[name] = matrix.report(BUGS[name], seed=0)
-    return REPORTS[name]
+def planted(case):
+    """The report on a bug, ``(name, seed)``."""
+    name, seed = case
+    return matrix.report(BUGS[name], seed)
+
+
+@pytest.fixture(scope="module")
+def reports(request):
+    """``planted``, of every case once."""
+    with workers.Workers(planted) as found:
+        found.start((name, 0) for name in workers.chosen(request, "name"))
+        yield found
 
 
 @pytest.mark.parametrize("name", VISIBLE)
-def test_a_bug_is_found_and_its_gradients_are_named(name):
-    found = report(name)
+def test_a_bug_is_found_and_its_gradients_are_named(name, reports):
+    found = reports((name, 0))
     assert not found.ok
     assert set(BUGS[name].gradients) <= set(found.amiss)
     assert {g.name for g in found.gradients if not g.ok} <= set(BUGS[name].gradients)
@@ -36,34 +43,37 @@ def test_a_bug_is_found_and_its_gradients_are_named(name):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_bugs_in_operations_are_found_at_other_points(seed):
-    missed = [name for name in QUICK if matrix.report(BUGS[name], seed).ok]
+def test_bugs_in_operations_are_found_at_other_points(seed, reports):
+    reports.start((name, seed) for name in QUICK)
+    missed = [name for name in QUICK if reports((name, seed)).ok]
     assert not missed
 
 
 @pytest.mark.parametrize("name", INVISIBLE)
-def test_what_no_gradient_can_show_raises_no_alarm(name):
-    found = report(name)
+def test_what_no_gradient_can_show_raises_no_alarm(name, reports):
+    found = reports((name, 0))
     assert found.ok, found.table()
     assert not BUGS[name].gradients
 
 
-def test_nine_of_ten_distortions_are_named():
+def test_nine_of_ten_distortions_are_named(reports):
+    reports.start((name, 0) for name in VISIBLE)
     known = {name for name in VISIBLE if BUGS[name].kind}
     named = {
         name for name in known
-        if {g.kind for g in report(name).gradients if not g.ok} == {BUGS[name].kind}
+        if {g.kind for g in reports((name, 0)).gradients if not g.ok} == {BUGS[name].kind}
     }  # fmt: skip
     assert len(known) >= 40
     assert len(named) >= 0.9 * len(known), known - named
 
 
-def test_no_bug_is_given_a_kind_that_it_is_not():
+def test_no_bug_is_given_a_kind_that_it_is_not(reports):
     """A diagnosis that is not the catalogue's is at least never one that contradicts it."""
     kinds = set(re.findall(r"^``(\w+)``", diagnosis.__doc__, re.MULTILINE))
     assert {bug.kind for bug in BUGS.values()} - {""} <= kinds
+    reports.start((name, 0) for name in VISIBLE)
     for name in VISIBLE:
-        assert {gradient.kind for gradient in report(name).gradients} - {""} <= kinds
+        assert {gradient.kind for gradient in reports((name, 0)).gradients} - {""} <= kinds
 
 
 def test_the_catalogue_is_large_and_says_what_there_is_to_know():

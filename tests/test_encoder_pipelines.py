@@ -15,7 +15,13 @@ import pytest
 
 from numpy_transformer import parameters, pipeline
 from numpy_transformer.data.tokenizers import ByteLevelBPE, Characters, WithSpecialTokens, WordPiece
-from numpy_transformer.models import causal_lm, classifier, masked_lm, text_encoder
+from numpy_transformer.models import (
+    causal_lm,
+    classifier,
+    masked_lm,
+    text_encoder,
+    text_encoder_inference,
+)
 from numpy_transformer.models import token_classifier
 from numpy_transformer.pipelines import encoder_inputs, encoder_model, fill_mask
 from numpy_transformer.pipelines.encoder_model import EncoderModel
@@ -196,13 +202,13 @@ def test_a_batch_equals_its_texts_one_at_a_time(fill, classify, features, monkey
 def test_how_many_batches_there_are(features, monkeypatch):
     """Texts of like length go together, so that there is little padding."""
     seen = []
-    forward = text_encoder.forward
+    encode = text_encoder_inference.encode
 
     def spy(ids, *arguments):
         seen.append(ids.shape)
-        return forward(ids, *arguments)
+        return encode(ids, *arguments)
 
-    monkeypatch.setattr(text_encoder, "forward", spy)
+    monkeypatch.setattr(text_encoder_inference, "encode", spy)
     monkeypatch.setattr(encoder_inputs, "BATCH_TOKENS", 40)
     features(["abcdefgh", "a", "abcdefgh", "b"] * 4)
     assert seen == [(8, 3), (4, 10), (4, 10)]

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import workers
 
 from numpy_transformer.gradcheck import METHODS, Call, FaceError, check, gradcheck, points
 from numpy_transformer.ops import attention, dropout, layer_norm, linear, relu, softmax
@@ -31,19 +32,31 @@ def operation(forward, backward, name="op"):
 # The project's own gradients
 
 
-@pytest.mark.parametrize("name", points.POINTS)
-def test_every_gradient_is_right_and_the_complex_step_agrees_to_1e_12(name):
+def checked(name):
+    """The report on a point, and of each gradient the largest entry, to compare errors with."""
     call, report = at(name)
-    report.raise_if_wrong()
-    assert "every entry measured by complex step" in report.notes
-    assert len(report.rules) == 10 and report.rules[-1].name.startswith("Taylor")
     y, cache = call.forward()
     dy = np.random.default_rng(0).standard_normal(y.shape)  # as in the check
     gradients = call.gradients(dy, cache)
-    everything = max(np.abs(array).max() for array in gradients.values())
-    for found, array in zip(report.gradients, gradients.values()):
-        largest = everything if found.verdict == "zero" else np.abs(array).max()
-        assert found.absolute <= 1e-12 * largest, found.name
+    return report, [np.abs(array).max() for array in gradients.values()]
+
+
+@pytest.fixture(scope="module")
+def reports(request):
+    with workers.Workers(checked) as found:
+        found.start(workers.chosen(request, "name"))
+        yield found
+
+
+@pytest.mark.parametrize("name", points.POINTS)
+def test_every_gradient_is_right_and_the_complex_step_agrees_to_1e_12(name, reports):
+    report, largest = reports(name)
+    report.raise_if_wrong()
+    assert "every entry measured by complex step" in report.notes
+    assert len(report.rules) == 10 and report.rules[-1].name.startswith("Taylor")
+    for found, own in zip(report.gradients, largest):
+        size = max(largest) if found.verdict == "zero" else own
+        assert found.absolute <= 1e-12 * size, found.name
 
 
 @pytest.mark.parametrize("method", ["direction", "taylor"])

@@ -1,0 +1,48 @@
+"""Many cases that take long, worked through by as many processes as there are processors."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
+
+
+class Workers:
+    """``workers(case)`` is ``function(case)``, worked out in a process of its own.
+
+    Cases that are started early are ready, or nearly so, when they are asked for. The function has
+    to be one of a module, as it is found by its name in the other processes.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        """Begin the processes, as soon as there is something to do."""
+        context = multiprocessing.get_context("spawn")
+        self.function, self.pool = function, ProcessPoolExecutor(os.cpu_count(), context)
+        self.started: dict[Any, Future] = {}
+
+    def start(self, cases: Iterable) -> None:
+        """Work out these cases, in this order, while other things go on."""
+        for case in cases:
+            if case not in self.started:
+                self.started[case] = self.pool.submit(self.function, case)
+
+    def __call__(self, case: Any) -> Any:
+        """The result, made once."""
+        self.start([case])
+        return self.started[case].result()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+def chosen(request, argument: str) -> list:
+    """The values of an argument in all tests of this module that are going to run."""
+    calls = (getattr(item, "callspec", None) for item in request.session.items
+             if item.module is request.module)  # fmt: skip
+    found = (call.params.get(argument) for call in calls if call)
+    return list(dict.fromkeys(value for value in found if value is not None))
