@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -155,3 +156,19 @@ def test_encoding_refuses_what_the_encoder_refuses():
         text_encoder_inference.encode(np.ones((1, 33), int), None, params, config)
     with pytest.raises(IndexError):
         text_encoder_inference.encode(np.array([[20]]), None, params, config)
+
+
+def test_encoding_takes_the_memory_of_one_layer_however_many_there_are():
+    def peak(function, N):
+        config = text_encoder.Config(50, N=N, d_model=32, d_ff=128, h=4)
+        params = text_encoder.init(np.random.default_rng(0), config)
+        ids = np.random.default_rng(0).integers(1, 50, (8, 64))
+        function(ids, None, params, config)  # constants are made, once
+        tracemalloc.start()
+        function(ids, None, params, config)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(text_encoder_inference.encode, 8) <= 1.1 * peak(text_encoder_inference.encode, 1)
+    assert peak(text_encoder.forward, 8) >= 5 * peak(text_encoder_inference.encode, 8)
