@@ -42,7 +42,10 @@ class Workers:
 
 def chosen(request, argument: str) -> list:
     """The values of an argument in all tests of this module that are going to run."""
-    calls = (getattr(item, "callspec", None) for item in request.session.items
-             if item.module is request.module)  # fmt: skip
-    found = (call.params.get(argument) for call in calls if call)
-    return list(dict.fromkeys(value for value in found if value is not None))
+    found = [
+        item.callspec.params[argument]
+        for item in request.session.items
+        if getattr(item, "module", None) is request.module  # a doctest has none
+        and argument in getattr(item, "fixturenames", ())
+    ]
+    return list(dict.fromkeys(found))

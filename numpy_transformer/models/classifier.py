@@ -112,6 +112,13 @@ def head(
     """What the classifier makes of the encoder's ``h (B, T, D)`` of ``ids (B, T)``.
 
     Returns logits ``(B, C)`` and the fields of ``Cache`` but the first.
+
+    >>> config = Config(vocab=20, N=1, d_model=8, d_ff=16, h=2, classes=3)
+    >>> params = init(np.random.default_rng(0), config)
+    >>> ids, h = np.array([[7, 5, 6], [7, 3, 0]]), np.ones((2, 3, 8), np.float32)
+    >>> logits, _ = head(h, ids, params, config)
+    >>> logits.shape
+    (2, 3)
     """
     p, pooling_cache = pooling.forward(h, np.asarray(ids) != config.pad_id, config.pooling)
     p, pooler_cache = linear.forward(p, **params["pooler"])  # (B, D)

@@ -105,6 +105,12 @@ def head(h: np.ndarray, params: Tree, config: Config) -> tuple[np.ndarray, tuple
     """What the prediction head makes of the chosen tokens' ``h (M, D)``.
 
     Returns logits ``(M, V)`` and the fields of ``Cache`` between the first and the last.
+
+    >>> config = text_encoder.preset("nano", vocab=20)
+    >>> params = init(np.random.default_rng(0), config)
+    >>> logits, _ = head(np.ones((2, 32), np.float32), params, config)
+    >>> logits.shape
+    (2, 20)
     """
     own = params["prediction"]
     z, dense_cache = linear.forward(h, **own["dense"])  # (M, D)

@@ -191,6 +191,12 @@ def embed(
 
     Returns ``h (N, D)``, the padding mask ``(B, 1, 1, T)`` and the first fields of ``Cache``.
     Raises what ``forward`` does.
+
+    >>> config = preset("nano", vocab=20)
+    >>> params = init(np.random.default_rng(0), config)
+    >>> h, mask, _ = embed(np.array([[1, 5, 6], [7, 0, 0]]), None, params, config)
+    >>> h.shape, mask[:, 0, 0].tolist()
+    ((4, 32), [[True, True, True], [True, False, False]])
     """
     ids = np.asarray(ids)
     segments = np.zeros_like(ids) if segments is None else np.asarray(segments)
