@@ -58,10 +58,16 @@ def weights():
     """The settings and the parameters of this project's encoder."""
     import numpy as np
 
+    from numpy_transformer import parameters
     from numpy_transformer.models import text_encoder
 
+    rng = np.random.default_rng(0)
     config = text_encoder.Config(V, N=N, d_model=D, d_ff=F, h=HEADS, max_length=LONGEST)
-    return config, text_encoder.init(np.random.default_rng(0), config)
+    params = text_encoder.init(rng, config)
+    for _, array in parameters.items(params):
+        if array.ndim == 1:  # biases, which are 0, and the weights of norms, which are 1
+            array += 0.1 * rng.standard_normal(array.shape)
+    return config, params
 
 
 def ours():

@@ -122,6 +122,7 @@ ENCODERS = {
     "GELU by tanh": {"activation": "gelu_tanh"},
     "sinusoids, dropout that is off": {"positions": "sinusoidal", "P_drop": 0.5},
     "a large eps, one head": {"norm_eps": 0.5, "h": 1},
+    "many hidden units": {"d_ff": 1200},  # more than a block of them
 }
 
 
@@ -139,14 +140,32 @@ def test_encoding_without_a_way_back(changes, dtype):
     ids = rng.integers(1, 50, (9, 8))
     ids[np.arange(8) >= np.arange(9)[:, None]] = 0
     segments = rng.integers(0, 2, ids.shape)
-    for rows in (slice(0, 9), slice(8, 9), slice(0, 1), slice(0, 0)):
-        h = text_encoder_inference.encode(ids[rows], segments[rows], params, config)
-        expected, _ = text_encoder.forward(ids[rows], segments[rows], params, config)
+    everything, all_padding, no_text, no_token = np.s_[:], np.s_[:1], np.s_[:0], np.s_[:, :0]
+    for part in (everything, np.s_[8:], all_padding, no_text, no_token):
+        h = text_encoder_inference.encode(ids[part], segments[part], params, config)
+        expected, _ = text_encoder.forward(ids[part], segments[part], params, config)
         assert h.dtype == dtype and h.shape == expected.shape
         tolerance = 1e-5 if dtype == "float32" else 1e-13
         np.testing.assert_allclose(h, expected, rtol=0, atol=tolerance)
     for name, array in parameters.items(params):
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("scale", [300.0, 1e17, 1e30])
+def test_encoding_with_scores_of_any_size(scale):
+    """A token that is hidden stays hidden beside large scores, and beside those that overflow."""
+    config = text_encoder.preset("nano", vocab=50)
+    rng = np.random.default_rng(0)
+    params = text_encoder.init(rng, config)
+    for layer in params["encoder"]["layers"].values():
+        layer["self_attention"]["query"]["weight"] *= np.float32(scale)
+        layer["self_attention"]["key"]["weight"] *= np.float32(scale)
+    ids = rng.integers(1, 50, (9, 8))
+    ids[np.arange(8) >= np.arange(9)[:, None]] = 0
+    with np.errstate(over="ignore", invalid="ignore"):  # the products of 1e30 themselves overflow
+        h = text_encoder_inference.encode(ids, None, params, config)
+        expected, _ = text_encoder.forward(ids, None, params, config)
+    np.testing.assert_allclose(h, expected, rtol=0, atol=1e-4)
 
 
 def test_encoding_refuses_what_the_encoder_refuses():

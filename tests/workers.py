@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
 
 class Workers:
-    """``workers(case)`` is ``function(case)``, worked out in a process of its own.
+    """``workers(case)`` is ``function(case)``, worked out in another process.
 
     Cases that are started early are ready, or nearly so, when they are asked for. The function has
-    to be one of a module, as it is found by its name in the other processes.
+    to be one of a module, as it is found by its name in the other processes. Should one of these
+    crash, then all tests fail from there on; the first is of the case that did it, or of one that
+    was worked out beside it.
     """
 
     def __init__(self, function: Callable) -> None:
         """Begin the processes, as soon as there is something to do."""
         context = multiprocessing.get_context("spawn")
-        self.function, self.pool = function, ProcessPoolExecutor(os.cpu_count(), context)
+        # Warnings are errors there as they are here.
+        start = {"initializer": warnings.simplefilter, "initargs": ("error",)}
+        self.function = function
+        self.pool = ProcessPoolExecutor(os.cpu_count(), context, **start)
         self.started: dict[Any, Future] = {}
 
     def start(self, cases: Iterable) -> None:

@@ -1,15 +1,16 @@
 """The text encoder without a way back: the same vectors, in less time and memory.
 
-``text_encoder.forward`` keeps the arrays that ``backward`` needs, about twenty of each layer. Who
-only wants the vectors needs none of them: here every step writes over what the step before it
-left, so that the memory is that of one layer, however many there are, and more of it stays in the
+``text_encoder.forward`` keeps the arrays that ``backward`` needs, fifteen of each layer. Who only
+wants the vectors needs none of them: here every step writes over what the step before it left, so
+that the memory is that of one layer, however many there are, and more of it stays in the
 processor's cache.
 
 Nothing here is needed to understand the encoder. What it computes, and why, is written down in
 ``text_encoder.py``, ``layers/encoder_layer.py`` and the operations; a test holds the two together.
 
-Shapes: ``B`` texts of ``T`` tokens with padding, ``N`` tokens without, ``H`` heads of width ``K``,
-and ``S`` for ``T`` where tokens are looked at and do not look themselves.
+Shapes: ``B`` texts of ``T`` tokens with padding, ``N`` tokens without (not the number of layers),
+``H`` heads of width ``K``, and ``S`` for ``T`` where tokens are looked at and do not look
+themselves.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def encode(
 ) -> np.ndarray:
     """A vector for each token, as ``text_encoder.forward`` has it: ``ids (B, T)``, ``(B, T, D)``.
 
-    Equal to rounding; raises what that function does. Dropout is off.
+    Equal to rounding; raises what that function does for ids and segments. Dropout is off.
 
     >>> config = text_encoder.preset("nano", vocab=20)
     >>> params = text_encoder.init(np.random.default_rng(0), config)
@@ -40,13 +41,13 @@ def encode(
     >>> bool(np.allclose(encode(ids, None, params, config), h, atol=1e-6))
     True
     """
-    x, mask, _ = text_encoder.embed(ids, segments, params, config)  # (N, D), (B, 1, 1, T)
+    x, mask = text_encoder.embed(ids, segments, params, config)[:2]  # (N, D), (B, 1, 1, T)
     tokens = mask[:, 0, 0]  # (B, T)
-    # Added to scores (B, H, S, T). Not -inf: a text of nothing but padding would get NaN.
-    hide = np.where(tokens, 0, np.finfo(x.dtype).min).astype(x.dtype)[:, None, :, None]
-    for i in range(config.N):
-        x = _layer(x, params["encoder"]["layers"][str(i)], tokens, hide, config)
-    if config.norm == "pre":
+    hide = np.where(mask, 0, -np.inf).astype(x.dtype).swapaxes(-1, -2)  # (B, 1, S, 1)
+    layers = params["encoder"]["layers"]
+    for i in range(len(layers)):
+        x = _layer(x, layers[str(i)], tokens, hide, config)
+    if "norm" in params["encoder"]:
         _normalise(x, params["encoder"]["norm"], config)
     return pad.forward(x, tokens)[0]  # (B, T, D)
 
@@ -92,22 +93,26 @@ def _attend(x, params, tokens, hide, config):
     scores = key @ query.swapaxes(-1, -2)  # (B, H, S, T)
     scores *= 1 / math.sqrt(query.shape[-1])
     scores += hide
-    scores -= scores.max(axis=-2, keepdims=True, initial=-np.inf)
+    largest = scores.max(axis=-2, keepdims=True, initial=-np.inf)  # (B, H, 1, T)
+    largest[largest == -np.inf] = 0  # as in ops/softmax.py
+    scores -= largest
     np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-2, keepdims=True)
-    y = query  # (B, H, T, K); nobody needs the queries any more
+    total = scores.sum(axis=-2, keepdims=True)
+    total[total == 0] = 1
+    scores /= total
+    y = query  # the memory of the queries, (B, H, T, K), of which there is no more need
     np.matmul(scores.swapaxes(-1, -2), heads("value"), out=y)
     y, _ = unpad.forward(merge_heads(y), tokens)  # (N, D)
     return linear.forward(y, **params["output"])[0]
 
 
 def _activate(x, name):
-    """The activation in place; ``x`` any shape."""
+    """The activation in place: ``x (N, F)``."""
     if name == "relu":
         np.maximum(x, 0, out=x)
         return
     approximate = "tanh" if name == "gelu_tanh" else "none"
-    flat = x.reshape(-1)
+    flat = x.reshape(-1)  # a view, as x comes out of a product
     for part in blocks(flat.size):
         probability = np.empty_like(flat[part])
         gelu.distribution(flat[part], approximate, out=probability)
