@@ -30,6 +30,7 @@ from numpy_transformer.models import (
     token_classifier_loss,
 )
 from numpy_transformer.ops import pooling, softmax
+from numpy_transformer.pipelines import pipeline
 from numpy_transformer.porting import bert, bert_settings, safetensors, table
 
 FOLDER = Path(__file__).parent / "recordings" / "bert"
@@ -757,6 +758,9 @@ def test_sentences_of_minilm():
     h, _ = text_encoder.forward(ids, None, model.params, model.config)
     vectors, _ = pooling.forward(h, ids != model.config.pad_id)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors @ vectors.T, recorded["cosines"], rtol=0, atol=1e-5)
+    features = pipeline("feature-extraction", model=folder)
+    vectors = features(recorded["sentences"], pooling="mean", normalize=True)
     np.testing.assert_allclose(vectors @ vectors.T, recorded["cosines"], rtol=0, atol=1e-5)
 
 
