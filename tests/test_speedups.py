@@ -128,7 +128,7 @@ ENCODERS = {
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("changes", ENCODERS)
-def test_encoding_without_a_way_back(changes, dtype):
+def test_encoding_without_a_backward_pass(changes, dtype):
     """On texts of all lengths, one of them nothing but padding; no parameter is written over."""
     settings = {"vocab": 50, "N": 3, "d_model": 12, "d_ff": 40, "h": 3, "dtype": dtype}
     config = text_encoder.Config(**settings | ENCODERS[changes])

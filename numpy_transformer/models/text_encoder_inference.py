@@ -1,4 +1,4 @@
-"""The text encoder without a way back: the same vectors, in less time and memory.
+"""The text encoder without a backward pass: the same vectors, in less time and memory.
 
 ``text_encoder.forward`` keeps the arrays that ``backward`` needs, fifteen of each layer. Who only
 wants the vectors needs none of them: here every step writes over what the step before it left, so

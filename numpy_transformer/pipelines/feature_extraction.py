@@ -53,8 +53,8 @@ class FeatureExtraction:
         long; ``TypeError`` for what is no text.
 
         >>> from numpy_transformer.data.tokenizers import Characters, WithSpecialTokens
-        >>> tokenizer = WithSpecialTokens(Characters("acht"))
         >>> from numpy_transformer.models import text_encoder
+        >>> tokenizer = WithSpecialTokens(Characters("acht"))
         >>> config = text_encoder.Config(vocab=9, N=1, d_model=8, d_ff=8, h=2, pad_id=4)
         >>> params = text_encoder.init(np.random.default_rng(0), config)
         >>> features = FeatureExtraction(EncoderModel("text_encoder", params, config, tokenizer))
